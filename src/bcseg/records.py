@@ -138,7 +138,20 @@ class RasterAmong:
     files: tuple[str, ...]
 
 
-Shape = Polygon | Spline | CornerLine | Polyline | Ellipse | Circle | Dots | Raster | RasterAmong
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An annotation that the source announces and that cannot be read.
+
+    `any_kind`: its kind cannot be read either, so that it may be of the kinds that were chosen.
+    """
+
+    code: str
+    message: str
+    any_kind: bool = False
+
+
+VectorShape = Polygon | Spline | CornerLine | Polyline | Ellipse | Circle | Dots
+Shape = VectorShape | Raster | RasterAmong | Unreadable
 
 
 # ---------------------------------------------------------------------------------- records
@@ -176,7 +189,8 @@ class Record:
     ("INbreast.csv#12"). `others`: files of the source that belong to the record and are not used,
     with the reason ("cropped_image"). `left_out`: the adapter's own reason to leave the record
     out. `free_of`: kinds that the archive itself says are absent ("*" for all lesions);
-    `suspicious`: why an image without a lesion is not to be believed empty.
+    `suspicious`: for a kind ("*" for all), why an image without such a lesion is not to be
+    believed empty.
     """
 
     record_id: str
@@ -199,7 +213,7 @@ class Record:
     others: tuple[tuple[str, str], ...] = ()
     left_out: str = ""
     free_of: tuple[str, ...] = ()
-    suspicious: str = ""
+    suspicious: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()  # (code, message)
@@ -215,13 +229,15 @@ class Record:
 class LeftOut:
     """Items of the source that belong to no record, and why they were left out.
 
-    `items`: names in the source, "table.csv#12" for the row 12 of a table.
+    `items`: names in the source, "table.csv#12" for the row 12 of a table. `what`: the sort of
+    item where its name does not tell ("contour" for a row that is one).
     """
 
     code: str
     message: str
     items: tuple[str, ...]
     record_id: str = ""
+    what: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +248,7 @@ class Failed:
     message: str
     items: tuple[str, ...]
     record_id: str = ""
+    what: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,5 @@
+"""Allow `python -m bcseg`."""
+
+from bcseg.cli import main
+
+main()

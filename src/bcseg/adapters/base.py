@@ -1,0 +1,152 @@
+"""The contract of an adapter, and what several adapters share.
+
+An adapter is a module with `INFO`, `claims`, `index` and `lesions`. It says where things lie in
+an archive and what they mean. It decodes no pixel, rasterises nothing, names no output file,
+prints nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Literal, Protocol
+
+from bcseg.errors import RecordError
+from bcseg.formats.tables import Row, Table
+from bcseg.records import Failed, Index, Lesion, Record, Shape, Unreadable
+from bcseg.source import Source
+
+Read = Callable[[str], bytes]  # content of a file of the source, by name
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """Facts about a dataset; in an adapter, each stands beside where it was read.
+
+    `layout` shows the tree that users should have. `published` counts of the complete archive.
+    `options`: which of ReadOptions concern this dataset. `restricted`: may not be passed on.
+    """
+
+    name: str
+    title: str
+    url: str
+    licence: str
+    citation: str
+    restricted: bool
+    layout: str
+    published: dict[str, int]
+    default_kinds: tuple[str, ...] = ("mass", "cancer")
+    aliases: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """What a user may choose about reading an archive.
+
+    `kinds`: the kinds of the mask (anatomy is read only when chosen). `image_type`: CDD-CESM.
+    `annotator`: CSAW-S. `osirix_origin`: INbreast.
+    """
+
+    kinds: frozenset[str] = field(default_factory=frozenset)
+    image_type: Literal["dm", "cm", "all"] = "dm"
+    annotator: Literal["1", "2", "3", "all", "majority"] = "1"
+    osirix_origin: Literal["corner", "centre"] = "corner"
+
+
+class Adapter(Protocol):
+    """What every adapter module provides."""
+
+    @property
+    def INFO(self) -> Info:
+        """Facts about the dataset."""
+
+    def claims(self, names: Sequence[str]) -> int:
+        """Return how many of the file names look like this dataset's own."""
+
+    def index(self, source: Source, options: ReadOptions) -> Index:
+        """Return all records and all other items of the source. No pixel is read.
+
+        Raises ArchiveError if there is no image of this dataset.
+        """
+
+    def lesions(self, record: Record, read: Read, options: ReadOptions) -> tuple[Lesion, ...]:
+        """Return the lesions of a record: those of its tables, or read from its annotations."""
+
+
+def listed_lesions(record: Record, read: Read, options: ReadOptions) -> tuple[Lesion, ...]:
+    """Return the lesions that the tables or the file names already told: the usual `lesions`."""
+    return record.lesions
+
+
+def sound_rows(table: Table) -> tuple[list[Row], list[Failed]]:
+    """Return the rows of a table that can be used, and the others as failed items."""
+    good = [row for row in table.rows if not row.damage]
+    bad = [Failed("unreadable_row", row.damage, (row.item,)) for row in table.rows if row.damage]
+    return good, bad
+
+
+def shape_or_unreadable(build: Callable[[], Shape | None]) -> Shape | None:
+    """Return what `build` returns, or Unreadable with the message of its RecordError."""
+    try:
+        return build()
+    except RecordError as error:
+        return Unreadable(error.code, str(error.args[0]))
+
+
+def folder(name: str) -> str:
+    """Return the folder of a file of a source, with "/" at its end; empty for the top."""
+    return name[: name.rfind("/") + 1]
+
+
+def stem(name: str) -> str:
+    """Return the file name without folder, ending and stray blanks."""
+    return PurePosixPath(name).stem.strip()
+
+
+def ending(name: str) -> str:
+    """Return the lower-case ending of a file name, with its dot."""
+    return PurePosixPath(name).suffix.strip().lower()
+
+
+def spelling(part: str) -> str:
+    """Return a folder name as all users' spellings of it agree: no blanks, "_", "-" or case."""
+    return re.sub(r"[\s_\-]+", "", part).lower()
+
+
+def pathology_word(text: str) -> str:
+    """Return the field's word for an archive's: "Malign " is "malignant"."""
+    word = "_".join(text.strip().lower().split())
+    if word.startswith("malig"):
+        return "malignant"
+    if word.startswith("benign_without"):
+        return "benign_without_callback"
+    return "benign" if word.startswith("benign") else word
+
+
+_PATHOLOGY_ORDER = (
+    "malignant",
+    "suspect",
+    "suspicious",
+    "benign",
+    "benign_without_callback",
+    "normal",
+)
+
+
+def worst_pathology(words: Iterable[str]) -> str:
+    """Return the worst of some pathology words; unknown words count between suspect and benign."""
+    known = {word: rank for rank, word in enumerate(_PATHOLOGY_ORDER)}
+    return min((w for w in words if w), key=lambda w: (known.get(w, 2.5), w), default="")
+
+
+def highest_birads(words: Iterable[str]) -> str:
+    """Return the highest BI-RADS category: 4b above 4a above 4; 0 (incomplete) is the lowest."""
+    return max((w for w in words if w), key=lambda w: (w[:1], w[1:].lower()), default="")
+
+
+def duplicates_removed(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names in order, each once."""
+    return tuple(dict.fromkeys(names))

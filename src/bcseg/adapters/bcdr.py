@@ -1,0 +1,362 @@
+"""BCDR: TIFF mammograms and CSV outlines, in several sets (D01, D02, DN01, F01, F02, F03).
+
+Layout of a set, as the repository delivers it:
+
+    BCDR-D01_dataset/bcdr_d01_outlines.csv      one row an outline (a lesion in one view)
+                     bcdr_d01_img.csv           all images, normals too (F03 has none)
+                     bcdr_d01_features.csv      not needed
+                     patient_3/study_4/img_3_4_1_LO.tif     img_<patient>_<study>_<series>_<view>
+
+D sets are digital, F sets scanned film, DN01 holds normals only. F03 has one folder more and no
+series in its file names. Cells are separated by ", ". Outlines are 8-connected chains of integer
+pixels, not closed. Whether they count from 0 or 1 is not documented: taken as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from bcseg.adapters.base import (
+    Info,
+    ReadOptions,
+    ending,
+    folder,
+    listed_lesions,
+    pathology_word,
+    shape_or_unreadable,
+    sound_rows,
+    stem,
+    worst_pathology,
+)
+from bcseg.errors import ArchiveError, RecordError
+from bcseg.formats.tables import Row, Table, read_csv
+from bcseg.records import (
+    Failed,
+    Index,
+    Laterality,
+    LeftOut,
+    Lesion,
+    Point,
+    Polygon,
+    Record,
+    Warned,
+)
+from bcseg.source import Source, read
+
+INFO = Info(
+    name="bcdr",
+    title="BCDR (Breast Cancer Digital Repository)",
+    url="https://bcdr.eu",
+    licence="By registration with the BCDR consortium, for research; no right to pass it on is known",
+    citation=(
+        "Guevara Lopez MA, Gonzalez Posada N, Moura DC, et al. BCDR: a breast cancer digital"
+        " repository. 15th International Conference on Experimental Mechanics (2012)."
+    ),
+    restricted=True,
+    layout=(
+        "BCDR-D01_dataset/bcdr_d01_outlines.csv\n"
+        "BCDR-D01_dataset/bcdr_d01_img.csv\n"
+        "BCDR-D01_dataset/patient_3/study_4/img_3_4_1_LO.tif\n"
+        "BCDR-F03_dataset/BCDR-F03/bcdr_f03_outlines.csv\n"
+        "BCDR-F03_dataset/BCDR-F03/patient_182/study_188/img_182_188_LCC.tif"
+    ),
+    # D01, counted in its tables: one set of several, each of which is a complete download
+    published={"D01_images": 260, "D01_patients": 64, "D01_outlines": 143, "D01_lesions": 79},
+    default_kinds=("mass",),
+)
+
+_IMAGE = re.compile(
+    r"(?:patient_(?P<p>\d+)_study_(?P<s>\d+)_)?"
+    r"(?P<img>img_(?P<patient>\d+)_(?P<study>\d+)(?:_\d+)?_(?P<view>[A-Z]+))",
+    re.IGNORECASE,
+)
+_TABLE = re.compile(r"bcdr[-_]?([dfn]+\d+)[-_](outlines|img|features)\.csv", re.IGNORECASE)
+_SET = re.compile(r"bcdr[-_]?([DF]N?\d\d)", re.IGNORECASE)
+_ENDINGS = (".tif", ".tiff", ".png")
+
+# column of the outlines table -> kind, the first that is set decides
+_FLAGS = (
+    ("mammography_nodule", "mass"),
+    ("mammography_calcification", "calcification"),
+    ("mammography_microcalcification", "calcification"),
+    ("mammography_axillary_adenopathy", "adenopathy"),
+    ("mammography_architectural_distortion", "distortion"),
+    ("mammography_stroma_distortion", "distortion"),
+)
+_MISSING_POINT = "the outline has {} x and {} y coordinates"
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """One BCDR set in the source: its name ("D01") and its tables."""
+
+    name: str
+    root: str
+    outlines: Table | None
+    images: Table | None
+    features: Table | None
+
+    @property
+    def film(self) -> bool:
+        return self.name.startswith("F")
+
+
+def claims(names: Sequence[str]) -> int:
+    """Return how many names look like BCDR's own."""
+    return sum(bool(_TABLE.fullmatch(_leaf(n))) or _image_match(n) is not None for n in names)
+
+
+lesions = listed_lesions
+
+
+def index(source: Source, options: ReadOptions) -> Index:
+    """Return the records of all sets; raises ArchiveError if there is no image or no outlines."""
+    names = source.names()
+    images = [name for name in names if _image_match(name)]
+    if not images:
+        raise ArchiveError("no image named like img_3_4_1_LO.tif", where=str(source.location))
+    sets, failed, warnings = _sets(source, names)
+    if not any(s.outlines for s in sets) and not all(s.name.startswith("DN") for s in sets):
+        raise ArchiveError("no table of outlines (bcdr_*_outlines.csv)", where=str(source.location))
+    book = _Book(sets, failed)
+    files: defaultdict[str, list[str]] = defaultdict(list)
+    for name in images:
+        files[book.record_id(name)].append(name)
+    left_out: list[LeftOut] = []
+    records = []
+    for record_id in sorted(files.keys() | book.outlines.keys() | book.facts.keys()):
+        copies = files[record_id]
+        if len(copies) > 1:
+            message = f"the same image as {copies[0]}"
+            left_out.append(LeftOut("duplicate_image", message, tuple(copies[1:]), record_id))
+        records.append(_record(record_id, copies[0] if copies else "", book, left_out))
+    return Index(
+        records=tuple(records),
+        tables={table.name: len(table.rows) for s in sets for table in _tables(s)},
+        documents=tuple(table.name for s in sets for table in _tables(s)),
+        left_out=tuple(left_out),
+        failed=tuple(book.failed),
+        warnings=tuple(warnings),
+    )
+
+
+def _leaf(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
+
+
+def _image_match(name: str) -> re.Match[str] | None:
+    return _IMAGE.fullmatch(stem(name)) if ending(name) in _ENDINGS else None
+
+
+def _tables(one: _Set) -> list[Table]:
+    return [table for table in (one.outlines, one.images, one.features) if table]
+
+
+def _sets(source: Source, names: Sequence[str]) -> tuple[list[_Set], list[Failed], list[Warned]]:
+    found: defaultdict[tuple[str, str], dict[str, Table]] = defaultdict(dict)
+    failed: list[Failed] = []
+    warnings: list[Warned] = []
+    for name in names:
+        match = _TABLE.fullmatch(_leaf(name))
+        if not match:
+            continue
+        what = match[2].lower()
+        try:
+            found[folder(name), match[1].upper()][what] = read_csv(read(source, name), name)
+        except RecordError as error:
+            if what == "outlines":
+                raise ArchiveError(
+                    f"the table of outlines cannot be read: {error.args[0]}", where=name
+                ) from error
+            failed.append(Failed(error.code, str(error.args[0]), (name,)))
+    sets = []
+    for (root, set_name), tables in sorted(found.items()):
+        if "outlines" not in tables and not set_name.startswith("DN"):
+            warnings.append(Warned("table_missing", f"set {set_name} has no table of outlines"))
+        sets.append(
+            _Set(set_name, root, tables.get("outlines"), tables.get("img"), tables.get("features"))
+        )
+    return sets, failed, warnings
+
+
+class _Book:
+    """The rows of all sets, by record id."""
+
+    def __init__(self, sets: list[_Set], failed: list[Failed]) -> None:
+        self.sets = sets
+        self.failed = failed
+        self.outlines: defaultdict[str, list[tuple[str, Row]]] = defaultdict(list)
+        self.facts: defaultdict[str, list[Row]] = defaultdict(list)
+        by_segmentation: dict[tuple[str, str], str] = {}
+        for one in sets:
+            for row in self._sound(one.outlines):
+                record_id = self._row_record(one, row)
+                if record_id:
+                    self.outlines[record_id].append((one.name, row))
+                    by_segmentation[one.root, row.get("segmentation_id")] = record_id
+            for row in self._sound(one.images):
+                record_id = self._row_record(one, row)
+                if record_id:
+                    self.facts[record_id].append(row)
+        for one in sets:
+            for row in self._sound(one.features):
+                record_id = by_segmentation.get((one.root, row.get("segmentation_id")), "")
+                if record_id:
+                    self.facts[record_id].append(row)
+                else:
+                    message = "no outline has this segmentation_id"
+                    self.failed.append(Failed("orphan_row", message, (row.item,)))
+
+    def _sound(self, table: Table | None) -> list[Row]:
+        if table is None:
+            return []
+        good, bad = sound_rows(table)
+        self.failed += bad
+        return good
+
+    def _row_record(self, one: _Set, row: Row) -> str:
+        """Return the record a row is about: its image_filename, relative to the table."""
+        name = row.raw("image_filename").replace("\\", "/")
+        if _image_match(name) is None:
+            message = f"{name[:80]!r} is not an image name of this dataset"
+            self.failed.append(Failed("unreadable_row", message, (row.item,)))
+            return ""
+        return self.record_id(one.root + name, one.name)
+
+    def record_id(self, name: str, set_name: str = "") -> str:
+        """Return the record id of an image: path of the TIFF, "/" to "_"; F sets carry the set."""
+        match = _image_match(name)
+        assert match is not None
+        set_name = set_name or self.set_of(name)
+        prefix = f"{set_name}_" if set_name.startswith("F") else ""
+        return (
+            f"{prefix}patient_{match['patient']}_study_{match['study']}_"
+            f"img_{_numbers(match['img'])}_{match['view'].upper()}"
+        )
+
+    def set_of(self, name: str) -> str:
+        """Return the set an image lies in: the nearest table above it, else a folder's name."""
+        above = [one for one in self.sets if name.startswith(one.root)]
+        best = max(above, key=lambda one: len(one.root), default=None)
+        marks = _SET.findall(name)
+        if marks:
+            return str(marks[-1]).upper()
+        return best.name if best else ""
+
+    def set_named(self, set_name: str) -> _Set | None:
+        """Return a set by its name."""
+        return next((one for one in self.sets if one.name == set_name), None)
+
+
+def _numbers(img: str) -> str:
+    return "_".join(part for part in img.split("_") if part.isdigit())
+
+
+def _record(record_id: str, image: str, book: _Book, left_out: list[LeftOut]) -> Record:
+    match = _IMAGE.fullmatch(record_id.split("_", 1)[1] if record_id[0] == "F" else record_id)
+    assert match is not None
+    set_name = record_id.split("_", 1)[0] if record_id[0] == "F" else ""
+    outlines = _without_repeats(record_id, book.outlines[record_id], left_out)
+    facts = book.facts[record_id]
+    described = [row for _, row in outlines] + facts
+    lesions = tuple(_lesion(row) for _, row in outlines)
+    home = book.set_named(set_name or (book.set_of(image) if image else ""))
+    laterality, view = _view(match["view"].upper())
+    listed = home is not None and (home.outlines is not None or home.name.startswith("DN"))
+    prefix = f"{set_name}_" if set_name else ""
+    return Record(
+        record_id=record_id,
+        image=image,
+        patient_id=match["patient"],
+        group=f"bcdr:{prefix}{match['patient']}",
+        laterality=laterality,
+        view=view,
+        age=_first(described, "age"),
+        density=_first(described, "density"),
+        pathology=worst_pathology(lesion.pathology for lesion in lesions),
+        film=bool(set_name),
+        lesions=lesions,
+        rows=tuple(row.item for row in facts),
+        left_out="" if image else "no_image",
+        free_of=("*",) if listed and not lesions else (),
+        attributes={"set": set_name or (home.name if home else "")},
+    )
+
+
+def _first(rows: Sequence[Row], column: str) -> str:
+    return next((row.get(column) for row in rows if row.get(column)), "")
+
+
+def _view(code: str) -> tuple[Laterality, str]:
+    """Return side and view of a view code: RCC, LCC, RO and LO (oblique, that is MLO), RML."""
+    side: Laterality = "R" if "R" in code[:2] else "L" if "L" in code[:2] else ""
+    if code.endswith("CC"):
+        return side, "CC"
+    if code.endswith(("O", "MLO", "ML")):
+        return side, "MLO"
+    return side, code
+
+
+def _without_repeats(
+    record_id: str, outlines: list[tuple[str, Row]], left_out: list[LeftOut]
+) -> list[tuple[str, Row]]:
+    """Drop outlines that another D set has too: same segmentation_id and same points."""
+    first: dict[str, Row] = {}
+    kept = []
+    for set_name, row in outlines:
+        key = row.get("segmentation_id") or row.item
+        other = first.setdefault(key, row)
+        if other is row or _geometry(other) != _geometry(row):
+            kept.append((set_name, row))
+        else:
+            message = f"the same outline as {other.item}"
+            left_out.append(
+                LeftOut("duplicate_contour", message, (row.item,), record_id, "contour")
+            )
+    return kept
+
+
+def _geometry(row: Row) -> tuple[str, str]:
+    return row.raw("lw_x_points"), row.raw("lw_y_points")
+
+
+def _lesion(row: Row) -> Lesion:
+    flags = {column: row.get(column) for column, _ in _FLAGS if row.get(column)}
+    kind = next((kind for column, kind in _FLAGS if _is_set(flags, column)), "finding")
+    words = [column.removeprefix("mammography_") for column, _ in _FLAGS if _is_set(flags, column)]
+    shape = shape_or_unreadable(partial(_outline, row))
+    assert shape is not None
+    return Lesion(
+        lesion_id=row.get("segmentation_id") or row.item.rsplit("#", 1)[1],
+        kind=kind,
+        label=" ".join(words),
+        shape=shape,
+        source=row.item,
+        pathology=pathology_word(row.get("classification")),
+        attributes=flags | ({"lesion": row.get("lesion_id")} if row.get("lesion_id") else {}),
+    )
+
+
+def _is_set(flags: Mapping[str, str], column: str) -> bool:
+    return flags.get(column, "0").rstrip("0").rstrip(".") != ""
+
+
+def _outline(row: Row) -> Polygon:
+    xs, ys = row.raw("lw_x_points").split(), row.raw("lw_y_points").split()
+    if len(xs) != len(ys) or not xs:
+        raise RecordError(
+            _MISSING_POINT.format(len(xs), len(ys)), code="unreadable_contour", where=row.item
+        )
+    try:
+        points: tuple[Point, ...] = tuple((float(x), float(y)) for x, y in zip(xs, ys, strict=True))
+    except ValueError as error:
+        raise RecordError(
+            f"the outline has a coordinate that is no number ({error})",
+            code="unreadable_contour",
+            where=row.item,
+        ) from error
+    return Polygon(points, closed=False)

@@ -1,0 +1,556 @@
+"""The command line: parse, call, print. Only this module prints or exits.
+
+Heavy imports stand inside the commands, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from bcseg import __version__
+from bcseg.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    BcsegError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from bcseg.refactor import Summary
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: half its import time
+
+EXIT_CODES = (
+    "Exit codes: 0 all done; 1 done, but some records failed or a check found something; "
+    "2 wrong usage or unrecognised input, nothing written; 3 a bug; 130 interrupted."
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Raw archives of public mammography datasets to clean image/mask pairs, "
+    "and the precise subset of them.",
+    epilog=EXIT_CODES,
+)
+
+LOOK, MAKE, TRY = "Look", "Make", "Try"
+EXAMPLE = "\n\n[bold]Example:[/bold] "
+
+
+class _Output:
+    """How to speak: results on stdout, messages on stderr."""
+
+    json = False
+    quiet = False
+    colour = True
+
+    def say(self, line: str) -> None:
+        """Print a message."""
+        if not self.quiet:
+            typer.echo(line, err=True)
+
+    def result(self, text: str) -> None:
+        """Print a result, unless --json prints a document instead."""
+        if not self.json:
+            typer.echo(text)
+
+    def document(self, document: dict[str, Any]) -> None:
+        """Print the one JSON document of --json."""
+        if self.json:
+            typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+out = _Output()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bcseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Raw archives of public mammography datasets to clean image/mask pairs."""
+
+
+# ------------------------------------------------------------------------- shared options
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, only.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
+NoColor = Annotated[bool, typer.Option("--no-color", help="No colours (as NO_COLOR=1).")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", "-n", help="Say what would be done, write nothing.")
+]
+Root = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Root with pairs folders, or one of them [default: BCSEG_DATA, else ./bcseg-data].",
+        show_default=False,
+    ),
+]
+
+
+def _speak(as_json: bool, quiet: bool, no_color: bool) -> None:
+    out.json, out.quiet = as_json, quiet
+    out.colour = not (no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
+
+
+def _root(given: Path | None) -> Path:
+    return given or Path(os.environ.get("BCSEG_DATA") or "bcseg-data")
+
+
+# ------------------------------------------------------------------------- look
+
+
+@app.command(rich_help_panel=LOOK)
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="One dataset, in full.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Which archives are known: licence, citation, expected layout, published counts.
+
+    [bold]Example:[/bold] bcseg datasets inbreast
+    """
+    from bcseg import adapters
+
+    _speak(as_json, False, False)
+    chosen = [adapters.get(name)] if name else list(adapters.ADAPTERS.values())
+    infos = [adapter.INFO for adapter in chosen]
+    out.document({"schema_version": 1, "datasets": [_info_document(info) for info in infos]})
+    for info in infos:
+        if name:
+            counts = ", ".join(
+                f"{key.replace('_', ' ')} {n:,}" for key, n in info.published.items()
+            )
+            layout = "\n".join(f"    {line}" for line in info.layout.splitlines())
+            out.result(
+                f"{info.name}: {info.title}\n  {info.url}\n  licence: {info.licence}\n"
+                f"  cite: {info.citation}\n  published: {counts}\n"
+                f"  default kinds: {', '.join(info.default_kinds)}\n  layout:\n{layout}"
+            )
+        else:
+            out.result(f"{info.name:10} {info.title}\n{'':10} {info.licence}")
+
+
+def _info_document(info: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(info)
+
+
+@app.command(rich_help_panel=LOOK)
+def why(
+    word: Annotated[
+        str, typer.Argument(help="A record id, a file of the archive or of the pairs, a UID.")
+    ],
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """What became of this DICOM, XML, PNG or id: fate, reason, lesions, partner files.
+
+    [bold]Example:[/bold] bcseg why 20588334
+    """
+    from bcseg import pairs
+    from bcseg.why import answers
+
+    _speak(as_json, False, False)
+    found = answers(pairs.open_root(_root(root)), word)
+    out.document({"schema_version": 1, "asked": word, "answers": [a.document() for a in found]})
+    for answer in found:
+        out.result(answer.text())
+
+
+# ------------------------------------------------------------------------- make
+
+
+@app.command(rich_help_panel=MAKE)
+def refactor(
+    dataset: Annotated[
+        str, typer.Argument(help="bcdr, cbis, cdd, csaw, inbreast, or a Python file.")
+    ],
+    source: Annotated[Path, typer.Argument(help="The raw archive: its folder, or its .zip.")],
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Root to write to [default: BCSEG_DATA, else ./bcseg-data]."
+        ),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind", help="Kind in the mask, repeatable; 'lesions' is every lesion kind."
+        ),
+    ] = None,
+    with_empty: Annotated[
+        str,
+        typer.Option(
+            "--with-empty",
+            metavar="[=force]",
+            help="Add images that the archive calls free of the chosen kinds, with an empty mask.",
+        ),
+    ] = "",
+    preset: Annotated[str, typer.Option(help="clean, classic or raw.")] = "clean",
+    masks: Annotated[str, typer.Option(help="union, or lesion: one mask a lesion too.")] = "union",
+    image_type: Annotated[str, typer.Option(help="CDD-CESM: dm, cm or all.")] = "dm",
+    annotator: Annotated[str, typer.Option(help="CSAW-S: 1, 2, 3, all or majority.")] = "1",
+    osirix_origin: Annotated[str, typer.Option(help="INbreast: corner or centre.")] = "corner",
+    point_radius: Annotated[float, typer.Option(min=0, help="Widen single points, in pixels.")] = 0,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Leave unreadable lesions away.")
+    ] = False,
+    depth: Annotated[str, typer.Option(help="auto, 8 or 16 bits.")] = "auto",
+    window: Annotated[
+        str, typer.Option(help="LOW,HIGH grey values for 8 bits [default: percentiles].")
+    ] = "",
+    size: Annotated[int | None, typer.Option(min=16, help="Longest side, in pixels.")] = None,
+    pad: Annotated[bool, typer.Option("--pad", help="Pad to a square.")] = False,
+    spacing: Annotated[float | None, typer.Option(help="Resample to this pixel size, mm.")] = None,
+    assume_spacing: Annotated[
+        float | None, typer.Option(help="Pixel size where the archive gives none, mm.")
+    ] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Turn every breast to the left.")] = False,
+    crop: Annotated[str, typer.Option(help="'breast': crop to the breast.")] = "",
+    clahe: Annotated[bool, typer.Option("--clahe", help="Equalise contrast locally.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Workers; 0: all CPUs.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many pairs.")] = None,
+    redo: Annotated[bool, typer.Option("--redo", help="Start over.")] = False,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Compare contents, not times.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Delete pairs whose source is gone.")
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Turn a raw archive into a folder of image/mask pairs; run again to continue.
+
+    [bold]Example:[/bold] bcseg refactor inbreast ./original
+    """
+    from bcseg import refactor as work
+    from bcseg.adapters.base import ReadOptions
+    from bcseg.preprocess import Options
+    from bcseg.settings import Settings, chosen_kinds
+
+    _speak(as_json, quiet, no_color)
+    settings = Settings(
+        read=ReadOptions(
+            kinds=chosen_kinds(kind or ()),
+            image_type=_choice("--image-type", image_type, ("dm", "cm", "all")),
+            annotator=_choice("--annotator", annotator, ("1", "2", "3", "all", "majority")),
+            osirix_origin=_choice("--osirix-origin", osirix_origin, ("corner", "centre")),
+        ),
+        pixels=Options(
+            preset=_choice("--preset", preset, ("clean", "classic", "raw")),
+            depth=_choice("--depth", depth, ("auto", "8", "16")),
+            window=_window(window),
+            size=size,
+            pad=pad,
+            spacing_mm=spacing,
+            assume_spacing_mm=assume_spacing,
+            flip=flip,
+            crop=_choice("--crop", crop, ("", "breast")),
+            clahe=clahe,
+        ),
+        masks=_choice("--masks", masks, ("union", "lesion")),
+        with_empty=_choice("--with-empty", with_empty, ("", "normal", "force")),
+        partial=partial,
+        point_radius=point_radius,
+    )
+    with _Progress(dataset) as progress:
+        run = work.Run(
+            jobs=jobs,
+            limit=limit,
+            redo=redo,
+            rehash=rehash,
+            prune=prune,
+            dry_run=dry_run,
+            progress=progress.update,
+            say=out.say,
+            command=("bcseg", *sys.argv[1:]),
+        )
+        summary = work.refactor(dataset, source, _root(root), settings, run)
+    _report(summary, dry_run)
+    raise typer.Exit(summary.exit_code)
+
+
+def _choice(option: str, value: str, allowed: tuple[str, ...]) -> Any:
+    if value not in allowed:
+        words = ", ".join(word for word in allowed if word)
+        raise UsageError(f"{option} {value!r} is not one of {words}")
+    return value
+
+
+def _window(text: str) -> tuple[float, float] | None:
+    if not text:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--window {text!r} is not LOW,HIGH", hint="--window 100,3500") from None
+    return low, high
+
+
+def _report(summary: Summary, dry_run: bool) -> None:
+    """Print what a run did: ledger, reasons, failures, where to look."""
+    out.document(summary.document())
+    would = "would be " if dry_run else ""
+    out.result(f"{summary.dataset}: {summary.pairs} pairs {would}in {summary.folder}")
+    width = max(map(len, summary.counts), default=0)
+    for title, n in summary.counts.items():
+        out.result(
+            f"  {title:{width}}  {n['found']:6} found = {n['written']:6} {would}written"
+            f" + {n['left_out']:6} left out + {n['failed']:6} failed"
+        )
+        reasons = [
+            f"{count} {code}"
+            for codes in summary.reasons.get(title, {}).values()
+            for code, count in codes.items()
+        ]
+        if reasons:
+            out.result(f"  {'':{width}}    {', '.join(reasons)}")
+    if summary.content_sha256:
+        out.result(f"  content sha256 {summary.content_sha256}")
+    for row in summary.failures[:20]:
+        out.say(f"failed {row['record_id'] or row['source']}: {row['message']} [{row['code']}]")
+    hidden = len(summary.failures) - 20
+    if hidden > 0:
+        out.say(f"... and {hidden} more in {summary.folder / 'problems.csv'}")
+    if summary.warnings:
+        out.say(f"{len(summary.warnings)} warnings in {summary.folder / 'problems.csv'}")
+    if any(row["code"] == "bug" for row in summary.failures):
+        out.say(f"a bug in bcseg: please report it with {summary.log}")
+    for note in summary.notes:
+        out.say(f"note: {note}")
+
+
+class _Progress:
+    """A bar on a terminal; elsewhere a line now and then."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._bar: Any = None
+        self._task: Any = None
+        self._last = 0.0
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, done: int, total: int) -> None:
+        """Show that `done` of `total` records are done."""
+        if out.quiet:
+            return
+        if sys.stderr.isatty():
+            self._draw(done, total)
+        else:
+            self._line(done, total)
+
+    def _draw(self, done: int, total: int) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeRemainingColumn,
+            )
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True, no_color=not out.colour),
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self._title, total=total, rate="")
+        speed = self._bar.tasks[0].speed
+        rate = f"{speed:.1f}/s" if speed else ""
+        self._bar.update(self._task, completed=done, rate=rate)
+
+    def _line(self, done: int, total: int) -> None:
+        import time
+
+        now = time.monotonic()
+        self._last = self._last or now
+        if now - self._last >= 10:
+            out.say(f"{self._title}: {done} of {total} records")
+            self._last = now
+
+
+@app.command(rich_help_panel=MAKE)
+def select(
+    root: Root = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option("--manifest", "-m", help="CSV with dataset and record_id, or file names."),
+    ] = None,
+    to: Annotated[Path, typer.Option("--out", "-o", help="New root.")] = Path("bcseg-selected"),
+    link: Annotated[bool, typer.Option("--link", help="Hard links instead of copies.")] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Rows that match nothing are warnings.")
+    ] = False,
+    allow_changed: Annotated[
+        bool, typer.Option("--allow-changed", help="Take contours that changed since the decision.")
+    ] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Replace an earlier selection.")] = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Keep the pairs that a manifest names, as a new root of the same shape.
+
+    [bold]Example:[/bold] bcseg select --manifest selected.csv
+    """
+    from bcseg.select import Selecting, select_pairs
+
+    _speak(as_json, quiet, False)
+    if manifest is None:
+        raise UsageError("no manifest", hint="bcseg select --manifest selected.csv")
+    result = select_pairs(
+        _root(root),
+        manifest,
+        to,
+        Selecting(
+            link=link,
+            allow_missing=allow_missing,
+            allow_changed=allow_changed,
+            redo=redo,
+            dry_run=dry_run,
+        ),
+    )
+    out.document(result.document())
+    out.result(result.text())
+    for warning in result.warnings:
+        out.say(f"warning: {warning}")
+
+
+# ------------------------------------------------------------------------- try
+
+
+@app.command(rich_help_panel=TRY)
+def synth(
+    dataset: Annotated[str, typer.Argument(help="bcdr, cbis, cdd, csaw or inbreast.")],
+    folder: Annotated[Path, typer.Argument(help="Empty or new folder.")],
+    images: Annotated[int, typer.Option(min=1, help="How many images, at least.")] = 6,
+    scale: Annotated[float, typer.Option(min=0.02, max=1, help="1 = real size.")] = 0.125,
+    seed: Annotated[int, typer.Option(help="Another seed, other images.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write a small synthetic archive in the exact layout of a real one.
+
+    [bold]Example:[/bold] bcseg synth inbreast ./original
+    """
+    from bcseg import adapters
+    from bcseg import synth as synthetic
+
+    _speak(as_json, False, False)
+    name = adapters.get(dataset).INFO.name
+    built = synthetic.build(name, folder, images=images, scale=scale, seed=seed)
+    out.document(
+        {"schema_version": 1, "dataset": name, "folder": str(built.root), "images": built.images}
+    )
+    out.result(f"{name}: {built.images} images in {built.root}")
+
+
+@app.command(rich_help_panel=TRY)
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder of the tour.")] = Path("bcseg-demo"),
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Workers; 0: all CPUs.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Take the two-minute tour: synthetic archives of all five, refactored, selected, checked.
+
+    [bold]Example:[/bold] bcseg demo
+    """
+    from bcseg.demo import tour
+
+    _speak(as_json, False, False)
+    result = tour(folder, jobs=jobs, say=out.result)
+    out.document(result.document())
+    raise typer.Exit(result.exit_code)
+
+
+# ------------------------------------------------------------------------- the door
+
+
+class _Door:
+    """Turn what leaves a command into a message and an exit code."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, BcsegError):
+            _say_error(str(error))
+            _exit(error.exit_code)
+        if isinstance(error, KeyboardInterrupt):
+            _say_error("interrupted: what is finished stays; run the same command to continue")
+            _exit(EXIT_INTERRUPTED)
+        if isinstance(error, BrokenPipeError):
+            sys.stderr.close()
+            _exit(EXIT_OK)
+        if isinstance(error, ImportError) and "libGL" in str(error):
+            _say_error(
+                "opencv-python needs the system library libGL, which this machine lacks\n"
+                "  try: pip uninstall -y opencv-python && pip install opencv-python-headless"
+            )
+            _exit(EXIT_USAGE)
+        if isinstance(error, Exception):
+            _exit_with_bug(error)
+
+
+def _exit(code: int) -> NoReturn:
+    raise SystemExit(code)
+
+
+def _say_error(text: str) -> None:
+    colour = out.colour and sys.stderr.isatty()
+    typer.echo(typer.style("error: ", fg="red" if colour else None) + text, err=True, color=colour)
+
+
+def _exit_with_bug(error: Exception) -> NoReturn:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="bcseg-", suffix=".log", delete=False, encoding="utf-8"
+    ) as log:
+        log.write(f"bcseg {__version__}\n" + "".join(traceback.format_exception(error)))
+    _say_error(f"a bug in bcseg ({type(error).__name__}); please report it with {log.name}")
+    _exit(EXIT_BUG)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line: the door that users and tests go through."""
+    words = sys.argv[1:] if argv is None else argv
+    # an option with an optional value: `--with-empty` alone means "normal"
+    words = ["--with-empty=normal" if word == "--with-empty" else word for word in words]
+    with _Door():
+        app(args=words)

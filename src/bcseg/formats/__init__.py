@@ -1,0 +1,1 @@
+"""Readers of file formats: bytes in, pixels or shapes out. They know no dataset."""

@@ -1,0 +1,165 @@
+"""Tables of the archives: CSV as people really save it, and the sheets of a workbook.
+
+Every cell is text without surrounding blanks; what archives write for "unknown" is empty.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bcseg.errors import RecordError
+
+_UNKNOWN = {"", "nan", "n/a", "na", "none", "null", "removed", "_", "-"}
+_FIELD_LIMIT = 1 << 24  # characters in a cell; the longest real outline has about 20,000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table: cells by normalised header (lower case, "_" for blanks)."""
+
+    item: str  # "INbreast.csv#12": file and number of the row, counted from 1 below the header
+    cells: dict[str, str]
+    damage: str = ""  # why the row cannot be used
+
+    def get(self, *headers: str) -> str:
+        """Return the first cell among `headers` that says something, else the empty string."""
+        for header in headers:
+            text = self.cells.get(header, "")
+            if text.lower() not in _UNKNOWN:
+                return text
+        return ""
+
+    def raw(self, header: str) -> str:
+        """Return a cell as it stands."""
+        return self.cells.get(header, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of an archive, whole."""
+
+    name: str  # name in the source; "book.xlsx[all]" for a sheet
+    headers: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def normalise_header(text: str) -> str:
+    """Return a header as all copies of a table agree on it: "Bi-Rads " is "bi_rads"."""
+    cleaned = text.strip().lstrip("\ufeff#").lower()
+    return "_".join(cleaned.replace("-", " ").replace("/", " ").split())
+
+
+def decode_text(data: bytes, name: str) -> str:
+    """Return text that is UTF-8 (with or without BOM), UTF-16 with BOM, or else Windows-1252."""
+    if b"\0" in data[:4] and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        raise RecordError("a binary file, not a table", code="unreadable_table", where=name)
+    encodings = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252")
+    for encoding in encodings:
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1")
+
+
+def read_csv(data: bytes, name: str, *, delimiter: str = "") -> Table:
+    """Read a CSV table. The delimiter is the one that the header line has most of.
+
+    Raises RecordError (code "unreadable_table") for what is no table.
+    """
+    text = decode_text(data, name)
+    first = text.split("\n", 1)[0]
+    delimiter = delimiter or max(",;\t", key=first.count)
+    csv.field_size_limit(_FIELD_LIMIT)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+    )
+    try:
+        return _table(name, reader)
+    except csv.Error as error:
+        raise RecordError(
+            f"row {reader.line_num} is not readable as CSV ({error})",
+            code="unreadable_table",
+            where=name,
+        ) from error
+
+
+def _table(name: str, lines: Iterable[Sequence[str]]) -> Table:
+    iterator = iter(lines)
+    headers = tuple(normalise_header(cell) for cell in next(iterator, ()))
+    if not any(headers):
+        raise RecordError("the table is empty", code="unreadable_table", where=name)
+    return Table(name, headers, tuple(_rows(name, headers, iterator)))
+
+
+def _rows(name: str, headers: tuple[str, ...], lines: Iterator[Sequence[str]]) -> Iterator[Row]:
+    number = 0
+    for line in lines:
+        if not any(cell.strip() for cell in line):
+            continue  # an empty line is no row
+        number += 1
+        cells = [cell.strip() for cell in line]
+        damage = ""
+        if any(cells[len(headers) :]):
+            damage = f"the row has {len(cells)} cells, the header {len(headers)}"
+        yield Row(f"{name}#{number}", dict(zip(headers, cells, strict=False)), damage)
+
+
+def read_xlsx(data: bytes, name: str, sheet: str) -> Table:
+    """Read one sheet of an Excel workbook (.xlsx), matched without regard to case and blanks."""
+    import openpyxl
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+        names = {title.strip().lower(): title for title in book.sheetnames}
+        if sheet.lower() not in names:
+            raise RecordError(
+                f"no sheet named {sheet!r} (it has {', '.join(book.sheetnames)})",
+                code="unreadable_table",
+                where=name,
+            )
+        values = book[names[sheet.lower()]].iter_rows(values_only=True)
+        return _table(f"{name}[{sheet}]", ([_cell(value) for value in line] for line in values))
+    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, OSError) as error:
+        raise RecordError(
+            f"not a readable workbook ({error})", code="unreadable_table", where=name
+        ) from error
+
+
+def read_xls(data: bytes, name: str, sheet: int = 0) -> Table:
+    """Read one sheet of an old Excel workbook (.xls). Needs the extra `xls`."""
+    try:
+        import xlrd
+    except ImportError as error:
+        raise RecordError(
+            "reading .xls needs the package xlrd",
+            code="missing_extra",
+            where=name,
+            hint="pip install 'bcseg[xls]'",
+        ) from error
+    try:
+        book = xlrd.open_workbook(file_contents=data, logfile=io.StringIO(), on_demand=True)
+        cells = book.sheet_by_index(sheet)
+        lines = ([_cell(value) for value in cells.row_values(i)] for i in range(cells.nrows))
+        return _table(name, lines)
+    # xlrd raises many kinds of error on a damaged file, its own and built-in ones
+    except (xlrd.XLRDError, IndexError, ValueError, AssertionError, KeyError, OSError) as error:
+        raise RecordError(
+            f"not a readable workbook ({error})", code="unreadable_table", where=name
+        ) from error
+
+
+def _cell(value: Any) -> str:
+    """Return a cell as text: whole numbers without ".0", nothing for an empty cell."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and math.isfinite(value) and value == int(value):
+        return str(int(value))
+    return str(value)

@@ -1,0 +1,150 @@
+"""The pairs folder: names, tables and their columns. All commands after `refactor` read this."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bcseg.errors import UsageError
+from bcseg.store import write_atomic
+
+FORMAT = 1  # of the pairs folder: raised by every change of pixels or tables
+SCHEMA_VERSION = 1  # of JSON documents on stdout and of dataset.json
+
+RECORDS, LESIONS, ARCHIVE = "records.csv", "lesions.csv", "lesions.jsonl.gz"
+PROBLEMS, LEFT_OUT, DATASET = "problems.csv", "left_out.csv", "dataset.json"
+LICENCE = "LICENCE.txt"
+
+RECORD_COLUMNS = (
+    "dataset record_id image mask patient_id group laterality view split kinds n_lesions height"
+    " width bit_depth bits_stored value_min value_max pixel_spacing_mm mask_pixels mask_area_mm2"
+    " age birads density pathology annotator source_image sop_instance_uid source_sha256"
+    " image_sha256 mask_sha256 annotation_sha256 transform attributes notes"
+).split()
+LESION_COLUMNS = (
+    "dataset record_id lesion_id in_mask kind label annotator geometry area_px area_mm2 bbox_x"
+    " bbox_y bbox_w bbox_h n_points closed self_intersecting clipped pathology birads source"
+    " source_sha256 attributes"
+).split()
+PROBLEM_COLUMNS = "dataset record_id severity code message source".split()
+COLUMNS = {
+    RECORDS: RECORD_COLUMNS,
+    LESIONS: LESION_COLUMNS,
+    PROBLEMS: PROBLEM_COLUMNS,
+    LEFT_OUT: PROBLEM_COLUMNS,
+}
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PairsFolder:
+    """One dataset folder."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return str(self.document()["dataset"])
+
+    def document(self) -> dict[str, Any]:
+        """Return dataset.json; raises UsageError if there is none that can be read."""
+        try:
+            document = json.loads((self.path / DATASET).read_text(encoding="utf-8"))
+            if isinstance(document, dict) and "dataset" in document:
+                return document
+        except (OSError, ValueError):
+            pass
+        raise UsageError(
+            f"{DATASET} is missing or damaged",
+            where=str(self.path),
+            hint="run the same `bcseg refactor` again: it keeps the finished pairs",
+        )
+
+    def rows(self, table: str) -> list[Row]:
+        """Return the rows of a table by its file name; an absent table has none."""
+        path = self.path / table
+        if not path.is_file():
+            return []
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def archive(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines of lesions.jsonl.gz."""
+        with gzip.open(self.path / ARCHIVE, "rt", encoding="utf-8") as file:
+            for line in file:
+                yield json.loads(line)
+
+
+def open_root(root: Path) -> list[PairsFolder]:
+    """Return the pairs folders of a root, or the one folder that `root` is; sorted by name.
+
+    Raises UsageError if there is none.
+    """
+    if (root / DATASET).is_file():
+        return [PairsFolder(root)]
+    found = sorted(path.parent for path in root.glob(f"*/{DATASET}")) if root.is_dir() else []
+    if not found:
+        raise UsageError(
+            "no pairs here" if root.exists() else "no such folder",
+            where=str(root),
+            hint="make some first: bcseg refactor DATASET SOURCE; or name the root, or set BCSEG_DATA",
+        )
+    return [PairsFolder(path) for path in found]
+
+
+def table_bytes(table: str, rows: Iterable[Mapping[str, str]]) -> bytes:
+    """Return a table as UTF-8 CSV with the columns of its contract."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS[table], lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def archive_bytes(lines: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return lesions.jsonl.gz: no time and no name in it, so that equal lesions give equal bytes."""
+    packed = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0, compresslevel=6) as file:
+        for line in lines:
+            file.write(json.dumps(line, separators=(",", ":"), sort_keys=True).encode() + b"\n")
+    return packed.getvalue()
+
+
+def content_sha256(folder: Path) -> str:
+    """Return the hash of a pairs folder's content: its tables, which hold the pixel hashes."""
+    digest = hashlib.sha256()
+    for name in (*COLUMNS, ARCHIVE):
+        data = (folder / name).read_bytes()
+        if name == ARCHIVE:
+            data = gzip.decompress(data)
+        digest.update(f"{name} {hashlib.sha256(data).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def write_document(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON document for people and programs."""
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    write_atomic(path, text.encode())
+
+
+def number(value: float) -> str:
+    """Return a number as the tables have it: up to six digits behind the point, none needless."""
+    return f"{value:.6f}".rstrip("0").rstrip(".") or "0"
+
+
+def json_cell(values: Mapping[str, Any]) -> str:
+    """Return a mapping as a JSON cell, empty for none."""
+    return (
+        json.dumps(values, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+        if values
+        else ""
+    )
