@@ -79,7 +79,7 @@ def film_frame(pixels: Pixels) -> Box:
 def loose_parts(pixels: Pixels) -> NDArray[np.bool_] | None:
     """Return the bright pixels of a scanned film that are not connected to the breast, or None.
 
-    Labels, tape, white strips, each with the glow around it. Fog stays: it is not as bright. A
+    Labels, tape, white strips, each with the glow around it. Fog stays: it has no sharp rim. A
     part a third as large as the breast stays too: which of the two is the breast is a guess.
     """
     overview = _overview(pixels)
@@ -91,6 +91,10 @@ def loose_parts(pixels: Pixels) -> NDArray[np.bool_] | None:
     bright = np.greater(overview.means, level).astype(np.uint8)
     _, parts, measures, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
     loose = measures[:, cv2.CC_STAT_AREA] * 3 < cv2.countNonZero(breast)
+    steps = cv2.morphologyEx(overview.means, cv2.MORPH_GRADIENT, _SQUARE)
+    sharp = np.zeros(loose.shape, np.bool_)
+    sharp[parts[steps > overview.contrast // 8]] = True
+    loose &= sharp
     loose[parts[shielded > 0]] = False
     loose[0] = False
     if not loose.any():
@@ -132,8 +136,9 @@ def _overview(pixels: Pixels) -> _Overview | None:
     dark = means[means <= bright]
     background = _most_frequent(dark, lowest, bright)
     contrast = highest - background
+    bright = max(bright, background + contrast // 20)
     even = np.count_nonzero(np.abs(dark.astype(np.int32) - background) * 20 <= contrast)
-    if even * 2 < dark.size or even * 20 < means.size or bright <= background:
+    if even * 2 < dark.size or even * 20 < means.size:
         return None
     return _Overview(means, block, (height, width), background, bright, contrast)
 

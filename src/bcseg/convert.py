@@ -27,6 +27,7 @@ from bcseg.records import Image, Lesion, Raster, RasterAmong, Record, Unreadable
 from bcseg.settings import Settings
 from bcseg.source import Source, read
 from bcseg.store import write_pair
+from bcseg.transform import Resize
 
 Fate = Literal["written", "left_out", "failed"]
 Item = tuple[str, str, Fate, str]  # sort of item, name in the source, fate, code
@@ -536,7 +537,14 @@ def _written_spacing(work: _Work, image: Image, processed: Processed) -> tuple[f
     options = work.job.settings.pixels
     assumed = options.assume_spacing_mm
     raw = _spacing(work.record, image) or ((assumed, assumed) if assumed else None)
-    return processed.transform.spacing(raw) if raw else None
+    if raw is None:
+        return None
+    row, column = raw
+    for step in processed.transform.steps:
+        if isinstance(step, Resize):
+            row *= step.from_height / step.height
+            column *= step.from_width / step.width
+    return row, column
 
 
 def _spacing_cell(spacing: tuple[float, float] | None) -> str:
