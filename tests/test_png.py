@@ -75,9 +75,7 @@ def test_mask_reads_back(rows: int) -> None:
     st.sampled_from([(1, 1), (2, 1), (1, 3), (-1, 1), (1, -1), (-2, -3)]),
     st.booleans(),
 )
-def test_any_strides_and_byte_order(
-    pixels: np.ndarray, steps: tuple[int, int], turn: bool
-) -> None:
+def test_any_strides_and_byte_order(pixels: np.ndarray, steps: tuple[int, int], turn: bool) -> None:
     view = (pixels.T if turn else pixels)[:: steps[0], :: steps[1]]
     native = np.array(view, dtype=view.dtype.newbyteorder("="), order="C")
     data = png.encode(view)

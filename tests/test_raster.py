@@ -129,6 +129,9 @@ HUGE = st.one_of(
 @given(st.lists(st.tuples(HUGE, HUGE), min_size=3, max_size=8))
 @example([(-1.7e308, -1.7e308), (1.7e308, 1.7e308), (5.0, 1e300)])
 @example([(-1e300, 3.0), (1e300, 3.0), (1e300, 1e300), (-1e300, 1e300)])
+@example([(0.3, -1.7e308), (10.6, 1.7e308), (-5.0, 1.7e308)])  # the height overflows
+@example([(0.0, -(2.0**41)), (2.0**42, 2.0**41), (-(2.0**40), 3.0)])  # whole, and beyond int64
+@example([(-5e-324, 0.0), (5e-324, 3.0), (8.0, 3.0), (8.0, 0.0)])  # the product underflows
 @settings(max_examples=200, deadline=None)
 def test_huge_coordinates_are_exact_inside_the_image(points: list[tuple[float, float]]) -> None:
     assume(len(set(points)) > 2)
@@ -175,6 +178,20 @@ def test_a_box_has_its_left_and_top_edges_but_not_the_others() -> None:
     assert (drawing.geometry, drawing.outside, drawing.n_points) == ("box", 0, 4)
     assert (drawing.patch.top, drawing.patch.left, drawing.patch.area) == (1, 2, 18)
     assert (drawing.patch.bottom, drawing.patch.right) == (4, 8)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [(2, 1), (8, 1), (8, 4), (3, 4)],
+        [(5, 0), (8, 3), (5, 6), (2, 3)],
+        [(2, 1), (2, 4), (2, 6), (2, 2)],
+        [(2, 1), (8, 1), (2, 1), (8, 4)],
+        [(2, 1), (8, 1), (8, 4)],
+    ],
+)
+def test_other_quadrilaterals_are_polygons(points: Points) -> None:
+    assert polygon(points).geometry == "polygon"
 
 
 def test_a_triangle_with_edges_through_pixel_centres() -> None:
@@ -270,6 +287,12 @@ def test_a_contour_without_a_pixel_centre_marks_the_nearest(
 def test_a_tiny_contour_outside_the_image_is_gone_and_counted() -> None:
     drawing = polygon([(11.1, 2.1), (11.4, 2.1), (11.4, 2.4)])
     assert (drawing.patch.area, drawing.outside) == (0, 1)
+
+
+def test_a_long_sliver_marks_one_pixel_and_is_clipped() -> None:
+    drawing = polygon([(-1500.0, 3.3), (1510.0, 3.3), (5.0, 3.4)])
+    assert np.argwhere(mask(drawing)).tolist() == [[3, 5]]
+    assert drawing.outside == 1
 
 
 def test_a_crossing_tiny_contour_marks_a_pixel_beside_it() -> None:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from bcseg.convert import Fate, Item
 from bcseg.errors import EXIT_FINDINGS, BcsegError
+from bcseg.outcome import Fate, Item
 from bcseg.records import Failed, Index, LeftOut, Record
 
 SORTS = {

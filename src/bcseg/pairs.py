@@ -22,18 +22,18 @@ RECORDS, LESIONS, ARCHIVE = "records.csv", "lesions.csv", "lesions.jsonl.gz"
 PROBLEMS, LEFT_OUT, DATASET = "problems.csv", "left_out.csv", "dataset.json"
 LICENCE = "LICENCE.txt"
 
-RECORD_COLUMNS = (
-    "dataset record_id image mask patient_id group laterality view split kinds n_lesions height"
-    " width bit_depth bits_stored value_min value_max pixel_spacing_mm mask_pixels mask_area_mm2"
-    " age birads density pathology annotator source_image sop_instance_uid source_sha256"
-    " image_sha256 mask_sha256 annotation_sha256 transform attributes notes"
-).split()
-LESION_COLUMNS = (
-    "dataset record_id lesion_id in_mask kind label annotator geometry area_px area_mm2 bbox_x"
-    " bbox_y bbox_w bbox_h n_points closed self_intersecting clipped pathology birads source"
-    " source_sha256 attributes"
-).split()
-PROBLEM_COLUMNS = "dataset record_id severity code message source".split()
+RECORD_COLUMNS = tuple(
+    """dataset record_id image mask patient_id group laterality view split kinds n_lesions height
+    width bit_depth bits_stored value_min value_max pixel_spacing_mm mask_pixels mask_area_mm2
+    age birads density pathology annotator source_image sop_instance_uid source_sha256
+    image_sha256 mask_sha256 annotation_sha256 transform attributes notes""".split()  # noqa: SIM905
+)
+LESION_COLUMNS = tuple(
+    """dataset record_id lesion_id in_mask kind label annotator geometry area_px area_mm2 bbox_x
+    bbox_y bbox_w bbox_h n_points closed self_intersecting clipped pathology birads source
+    source_sha256 attributes""".split()  # noqa: SIM905
+)
+PROBLEM_COLUMNS = ("dataset", "record_id", "severity", "code", "message", "source")
 COLUMNS = {
     RECORDS: RECORD_COLUMNS,
     LESIONS: LESION_COLUMNS,
@@ -96,7 +96,7 @@ def open_root(root: Path) -> list[PairsFolder]:
         raise UsageError(
             "no pairs here" if root.exists() else "no such folder",
             where=str(root),
-            hint="make some first: bcseg refactor DATASET SOURCE; or name the root, or set BCSEG_DATA",
+            hint="make some: bcseg refactor DATASET SOURCE; or name the root, or set BCSEG_DATA",
         )
     return [PairsFolder(path) for path in found]
 
@@ -111,7 +111,7 @@ def table_bytes(table: str, rows: Iterable[Mapping[str, str]]) -> bytes:
 
 
 def archive_bytes(lines: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return lesions.jsonl.gz: no time and no name in it, so that equal lesions give equal bytes."""
+    """Return lesions.jsonl.gz: no time and no name in it: equal lesions, equal bytes."""
     packed = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0, compresslevel=6) as file:
         for line in lines:

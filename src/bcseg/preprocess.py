@@ -138,8 +138,9 @@ class Options:
 class Processed:
     """An image as it is written, and what was done to it.
 
-    `pixels`: uint8 or uint16. `zeroed`: on the grid of the source, the pixels inside the crop that
-    were set to zero (loose parts of a film; outside the region of "classic"), None if none were.
+    `pixels`: uint8 or uint16; may be a view of the pixels of the source. `zeroed`: on the grid of
+    the source, the pixels inside the crop that were set to zero (loose parts of a film; outside
+    the region of "classic"), None if none were.
     `bits_stored`: bits that the values may use. `details` (JSON values): `window` [low, high],
     `offset` added to the values, `border` [top, left, bottom, right] and `zeroed` pixels of a
     film, `spacing_mm` [row, column] of the written grid where --spacing was asked.

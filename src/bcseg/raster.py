@@ -35,10 +35,9 @@ from bcseg.records import (
     Polyline,
     Size,
     Spline,
+    VectorShape,
 )
 from bcseg.spline import closed_spline, without_repeats
-
-VectorShape = Polygon | Spline | CornerLine | Polyline | Ellipse | Circle | Dots
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

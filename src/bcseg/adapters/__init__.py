@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.util
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ def get(name: str) -> Adapter:
     Raises UsageError, with the nearest name, for anything else.
     """
     if name.endswith(".py"):
-        return _from_file(Path(name))
+        return _from_file(Path(name).absolute())
     known = {alias: key for key, one in ADAPTERS.items() for alias in (key, *one.INFO.aliases)}
     if name.lower() in known:
         return ADAPTERS[known[name.lower()]]
@@ -44,12 +45,14 @@ def resembles(names: list[str] | tuple[str, ...]) -> dict[str, int]:
     return {key: n for key, n in sorted(counts.items(), key=lambda item: -item[1]) if n}
 
 
+@functools.cache
 def _from_file(path: Path) -> Adapter:
     if not path.is_file():
         raise UsageError("no such adapter file", where=str(path))
     name = f"bcseg_adapter_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path.absolute())
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

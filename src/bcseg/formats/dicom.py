@@ -167,13 +167,13 @@ class _Parsed:
     offset: int = 0
 
 
-def _parse(data: bytes, tags: tuple[int, ...], last: int) -> _Parsed:
+def _parse(data: bytes, name: str, tags: tuple[int, ...], last: int) -> _Parsed:
     """Parse the elements `tags` of what comes before the first element of `last` or above."""
-    meta_length = _deflated_from(data)
-    if not meta_length:
+    start = _deflated_from(data, name)
+    if not start:
         return _parse_plain(data, tags, last)
     for limit in _HEADS:
-        inflated = _inflate(data, meta_length, limit)
+        inflated = _inflate(data, start, limit)
         parsed = _parse_inflated(inflated, tags, last)
         if parsed.tag or len(inflated) < limit:
             break
@@ -217,7 +217,7 @@ class _Stop:
         return replace(parsed, tag=tag, vr=vr, length=length, offset=offset)
 
 
-def _deflated_from(data: bytes) -> int:
+def _deflated_from(data: bytes, name: str) -> int:
     """Return where the deflated data set begins, or 0 if it is not deflated.
 
     The group length right behind "DICM" says where the file meta information ends (PS3.10 7.1).
@@ -226,7 +226,7 @@ def _deflated_from(data: bytes) -> int:
         return 0
     start = 132 if data[128:132] == b"DICM" else 0
     if data[start : start + 6] != b"\x02\x00\x00\x00UL":
-        raise RecordError("the DICOM file is deflated, and does not say from where")
+        raise RecordError("the DICOM file is deflated, and does not say from where", where=name)
     return start + 12 + int.from_bytes(data[start + 8 : start + 12], "little")
 
 
@@ -313,7 +313,7 @@ def read_header(file: BinaryIO | bytes, name: str) -> Header:
         _check_is_dicom(head, name)
         try:
             with reading(name, "DICOM", quote=False):
-                parsed = _parse(head, _HEADER_TAGS, _BITS_STORED + 1)
+                parsed = _parse(head, name, _HEADER_TAGS, _BITS_STORED + 1)
                 if parsed.tag or whole:
                     return _header(parsed)
         except RecordError:  # a head may end within an element
@@ -387,12 +387,12 @@ def decode_dicom(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Ima
     """
     _check_is_dicom(data, name)
     with reading(name, "DICOM", quote=False):
-        parsed = _parse(data, _PIXEL_TAGS, _PIXELS[0])
+        parsed = _parse(data, name, _PIXEL_TAGS, _PIXELS[0])
         layout = _layout(parsed, name)
         check_size(layout.rows, layout.columns, max_pixels, name)
         if parsed.transfer_syntax == _DEFLATED:
             end = parsed.offset + layout.size_in_bytes
-            parsed = replace(parsed, data=_inflate(data, _deflated_from(data), end))
+            parsed = replace(parsed, data=_inflate(data, _deflated_from(data, name), end))
         compressed = parsed.length == _UNDEFINED
         pixels = (_encapsulated if compressed else _native)(parsed, layout, name)
         pixels = _one_grey(pixels, layout, parsed.transfer_syntax, name)

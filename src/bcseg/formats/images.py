@@ -4,13 +4,15 @@ The content decides, never the extension. Before a decoder sees a byte, the stru
 is checked: its size in pixels, and that it goes on to its end, because decoders fill in what is
 missing from a cut file without a word.
 
-PNG and JPEG go through Pillow: as fast as OpenCV's decoders within a tenth, with the same
-pixels, and without the lines that libpng and libjpeg write to stderr past any log level.
+JPEG goes through Pillow: as fast as OpenCV within a tenth, with the same pixels, and without the
+lines that libjpeg writes to stderr past any log level. PNG goes through imagecodecs where that is
+installed, which is fastest and silent, else through OpenCV.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import re
 import struct
 import warnings
@@ -44,6 +46,10 @@ _MAGIC = (
     (b"BM", "BMP"),
     (b"P5", "PGM"),
 )
+# These log what they dislike about a file, then raise: the RecordError says it once.
+for _library in ("tifffile", "PIL"):
+    logging.getLogger(_library).addHandler(logging.NullHandler())
+
 _HEADS = (1 << 16, 1 << 20, -1)  # bytes read to find an image size: most, many, all
 
 
@@ -265,21 +271,24 @@ def _decode_png(data: bytes, name: str, max_pixels: int) -> Image:
     chunks = list(_png_chunks(data, name))
     if any(kind == b"acTL" for kind, _, _ in chunks):
         raise RecordError("the PNG file is an animation", code="multi_frame", where=name)
+    if any(kind[:1].islower() for kind, _, _ in chunks):
+        # without the ancillary chunks: a decoder has no use for them, and is loud about their flaws
+        data = _PNG + b"".join(data[start:end] for kind, start, end in chunks if kind[:1].isupper())
     with reading(name, "PNG"):
-        if header.depth == 16 and header.colour_type != 0:  # Pillow would make 8 bit of it
-            return _image(one_channel(_wide_colour_png(data, chunks), name))
-        with _pillow(data) as image:
-            return _image(_pixels_of(image, name))
+        return _image(_png_pixels(data, header, name))
 
 
-def _wide_colour_png(data: bytes, chunks: list[tuple[bytes, int, int]]) -> NDArray[Any]:
-    """Decode a 16 bit colour PNG from its critical chunks: libpng is loud about all others."""
-    critical = (data[start:end] for kind, start, end in chunks if kind[:1].isupper())
-    clean = _PNG + b"".join(critical)
-    pixels = cv2.imdecode(np.frombuffer(clean, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.ndim != 3:
+def _png_pixels(data: bytes, header: _PngHeader, name: str) -> NDArray[Any]:
+    """Decode a PNG that is whole. Pillow is out: it fills in rows that the deflate stream lacks."""
+    if header.colour_type == 0 and header.depth >= 8 and _has_imagecodecs():
+        import imagecodecs
+
+        grey: NDArray[Any] = imagecodecs.png_decode(data)
+        return grey
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
         raise ValueError("not decodable")
-    return pixels
+    return pixels if pixels.ndim == 2 else one_channel(pixels, name)
 
 
 # ---------------------------------------------------------------------------- JPEG
@@ -368,6 +377,7 @@ def _decode_jpeg(data: bytes, name: str, max_pixels: int) -> Image:
 
 # ---------------------------------------------------------------------------- TIFF
 
+_DTYPES = (np.uint8, np.uint16, np.int16)
 _UNCOMPRESSED = 1
 _MIN_IS_WHITE, _PALETTE, _YCBCR = 0, 3, 6
 
@@ -392,6 +402,10 @@ def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Image:
         page: Any = tiff.pages[0]
         _check_tiff(page, data, max_pixels, name)
         pixels = _tiff_pixels(page, data, name)
+        if pixels.shape != (page.imagelength, page.imagewidth) or pixels.dtype not in _DTYPES:
+            raise RecordError(
+                f"the TIFF file holds {pixels.shape} values of {pixels.dtype}", where=name
+            )
         bits = 8 if pixels.dtype == np.uint8 else int(page.bitspersample)
         white_is_zero = page.photometric == _MIN_IS_WHITE
         return Image(pixels=pixels, bits_stored=bits, monochrome1=white_is_zero)
@@ -404,7 +418,7 @@ def _check_tiff(page: Any, data: bytes, max_pixels: int, name: str) -> None:
         check_size(page.tilelength, page.tilewidth, max_pixels, name)
     if page.imagedepth != 1 or page.samplesperpixel > 4 or not page.dataoffsets:
         raise RecordError("the TIFF file holds something other than one image", where=name)
-    if page.bitspersample > 16 or page.sampleformat > 2:
+    if not 1 <= page.bitspersample <= 16 or page.sampleformat > 2:
         raise RecordError(
             f"the TIFF file has {page.bitspersample} bits a pixel, or real numbers",
             code="unsupported_depth",
@@ -424,8 +438,8 @@ def _tiff_pixels(page: Any, data: bytes, name: str) -> NDArray[Any]:
     if plain and page.axes == "YX" and page.bitspersample in (8, 16):
         count = page.imagelength * page.imagewidth
         dtype = page.dtype.newbyteorder(page.parent.byteorder)
-        if page.dataoffsets[0] + count * dtype.itemsize > len(data):
-            raise RecordError("the TIFF file is cut off", code="truncated", where=name)
+        if count * dtype.itemsize > sum(page.databytecounts):
+            raise RecordError("the TIFF file holds too few rows", code="truncated", where=name)
         stored = np.frombuffer(data, dtype, count, page.dataoffsets[0])
         pixels = stored.astype(dtype.newbyteorder("="), copy=False)
         pixels = pixels.reshape(page.imagelength, page.imagewidth)

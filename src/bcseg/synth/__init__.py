@@ -28,7 +28,7 @@ def build(
     `images`: at least 6, which the peculiarities of the archives need; fewer are made 6. `scale`: 1
     for the real image sizes. The same seed gives the same bytes, and an image does not depend on
     how many are built with it. Raises UsageError for an unknown dataset, a folder with
-    something in it, a scale outside 0.1 to 1.
+    something in it, a scale outside 0.1 to 1, a negative seed.
     """
     if dataset not in BUILDERS:
         raise UsageError(f"unknown dataset {dataset!r}", hint=", ".join(BUILDERS))
@@ -36,4 +36,6 @@ def build(
         raise UsageError(f"scale {scale} is not between 0.1 and 1")
     if images < 1:
         raise UsageError(f"{images} images cannot be built", hint="6 or more")
+    if seed < 0:
+        raise UsageError(f"seed {seed} is negative")
     return BUILDERS[dataset](root, images=images, scale=scale, seed=seed)

@@ -192,7 +192,7 @@ def build(root: Path, *, images: int = 6, scale: float = 0.125, seed: int = 0) -
     rows: dict[str, list[tuple[_Plan, _Lesion, Points, NDArray[Any]]]] = {}
     for plan in plans:
         chains = {item.segmentation: _chain(plan, item, scale, seed) for item in plan.lesions}
-        pixels = _pixels(plan, plans, scale, seed)
+        pixels = _pixels(plan, scale, seed)
         write_bytes(root / plan.folder / plan.filename, _tiff(pixels))
         for item in plan.lesions:
             chain = chains[item.segmentation]
@@ -240,12 +240,15 @@ def _chain(plan: _Plan, item: _Lesion, scale: float, seed: int) -> Points:
     return np.array(chain, dtype=np.float64)
 
 
-def _pixels(plan: _Plan, plans: Sequence[_Plan], scale: float, seed: int) -> NDArray[Any]:
-    """Return the image with the lesions of every subset in which the same film lies."""
+def _pixels(plan: _Plan, scale: float, seed: int) -> NDArray[Any]:
+    """Return the image with the lesions of every subset in which it lies, built or not."""
     view = _view(plan, scale)
     name = plan.record
     lesions = {
-        item.segmentation: item for other in plans if other.record == name for item in other.lesions
+        item.segmentation: item
+        for other in (*_PLANS, plan)
+        if other.record == name
+        for item in other.lesions
     }
     contours = [_contour(plan, item, scale, seed) for item in lesions.values()]
     spots = [Spot(points, rim=max(1.0, 0.06 * view.length(0.06))) for points in contours]

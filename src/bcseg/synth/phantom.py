@@ -404,8 +404,27 @@ def save_dicom(
     data.file_meta.MediaStorageSOPClassUID = UID(str(fields["SOPClassUID"]))
     data.file_meta.MediaStorageSOPInstanceUID = UID(str(fields["SOPInstanceUID"]))
     data.file_meta.TransferSyntaxUID = UID(_TRANSFER[transfer])
+    for keyword, value in (fields | _description(pixels, bits_stored)).items():
+        tag, representation = Tag(keyword), dictionary_VR(keyword)
+        if representation == "US or SS":
+            representation = "US"
+        data.add(DataElement(tag, representation, value, validation_mode=IGNORE))
+    content = _pixel_data(pixels, compressed=transfer == "rle")
+    representation = (
+        "OB"
+        if transfer == "rle" or (pixels.dtype.itemsize == 1 and transfer == "explicit")
+        else "OW"
+    )
+    data.add_new("PixelData", representation, content)
+    data["PixelData"].is_undefined_length = transfer == "rle"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.save_as(path, enforce_file_format=True)
+
+
+def _description(pixels: NDArray[Any], bits_stored: int) -> dict[str, object]:
+    """Return the elements that describe the pixels."""
     bits = pixels.dtype.itemsize * 8
-    described = {
+    return {
         "SamplesPerPixel": 1,
         "PhotometricInterpretation": "MONOCHROME2",
         "Rows": pixels.shape[0],
@@ -417,17 +436,6 @@ def save_dicom(
         "SmallestImagePixelValue": int(pixels.min()),
         "LargestImagePixelValue": int(pixels.max()),
     }
-    for keyword, value in (fields | described).items():
-        tag, representation = Tag(keyword), dictionary_VR(keyword)
-        if representation == "US or SS":
-            representation = "US"
-        data.add(DataElement(tag, representation, value, validation_mode=IGNORE))
-    content = _pixel_data(pixels, compressed=transfer == "rle")
-    representation = "OB" if transfer == "rle" or (bits == 8 and transfer == "explicit") else "OW"
-    data.add_new("PixelData", representation, content)
-    data["PixelData"].is_undefined_length = transfer == "rle"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data.save_as(path, enforce_file_format=True)
 
 
 def _pixel_data(pixels: NDArray[Any], *, compressed: bool) -> bytes:
@@ -436,7 +444,7 @@ def _pixel_data(pixels: NDArray[Any], *, compressed: bool) -> bytes:
     if not compressed:
         return content.ljust(len(content) + len(content) % 2, b"\0")
     from pydicom.encaps import encapsulate
-    from rle import encode_pixel_data
+    from rle.utils import encode_pixel_data
 
     shape = {"rows": pixels.shape[0], "columns": pixels.shape[1], "samples_per_pixel": 1}
     bits = pixels.dtype.itemsize * 8

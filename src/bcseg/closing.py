@@ -1,0 +1,263 @@
+"""After a run: the tables from the journal, the ledger, dataset.json, the log."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+from bcseg import __version__, pairs
+from bcseg.adapters.base import Info
+from bcseg.ledger import Ledger, unprocessed_items
+from bcseg.outcome import Outcome
+from bcseg.pairs import FORMAT, SCHEMA_VERSION, Row
+from bcseg.plan import sha256_of
+from bcseg.run import State, Summary
+from bcseg.source import Source
+from bcseg.store import write_atomic
+
+
+@dataclass(slots=True)
+class Tables:
+    """Rows of all tables, collected from the journal."""
+
+    records: list[Row] = field(default_factory=list)
+    lesions: list[Row] = field(default_factory=list)
+    archive: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[Row] = field(default_factory=list)
+    left_out: list[Row] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+def finish(state: State, identity: dict[str, Any]) -> Summary:
+    """Write the tables from the journal, check the ledger, sum up."""
+    log = _write_log(state)
+    tables = _collect(state, log)
+    _remove_overshoot(state, tables)
+    state.journal.rewrite()
+    folder = state.folder
+    write_atomic(folder / pairs.RECORDS, pairs.table_bytes(pairs.RECORDS, tables.records))
+    write_atomic(folder / pairs.LESIONS, pairs.table_bytes(pairs.LESIONS, tables.lesions))
+    write_atomic(folder / pairs.ARCHIVE, pairs.archive_bytes(tables.archive))
+    write_atomic(folder / pairs.PROBLEMS, pairs.table_bytes(pairs.PROBLEMS, tables.problems))
+    write_atomic(folder / pairs.LEFT_OUT, pairs.table_bytes(pairs.LEFT_OUT, tables.left_out))
+    write_atomic(folder / pairs.LICENCE, _licence(state.info).encode())
+    content = pairs.content_sha256(folder)
+    summary = summarise(state, tables, content, log)
+    document = _document(state, tables, identity, content)
+    pairs.write_document(folder / pairs.DATASET, document)
+    return summary
+
+
+def _collect(state: State, log: str) -> Tables:
+    tables = Tables()
+    ledger = tables.ledger
+    table_hashes: dict[str, str] = {}
+    for entry in state.journal.entries():
+        if entry["id"] in state.unreached:
+            continue
+        outcome = Outcome.of(entry)
+        if outcome.row:
+            tables.records.append(outcome.row)
+        tables.lesions += [
+            _with_table_hash(row, state.source, table_hashes) for row in outcome.lesions
+        ]
+        tables.archive += outcome.archive
+        tables.problems += [_with_log(row, log) for row in outcome.problems]
+        tables.left_out += outcome.left_out
+        if entry["id"] in state.gone:
+            message = "its source is not there any more; the pair was kept"
+            source = (outcome.row or {}).get("source_image", "")
+            tables.problems.append(
+                _row(state, "failed", "source_gone", message, source, entry["id"])
+            )
+            if entry["id"] in state.records:  # its table rows are still there
+                record = state.records[entry["id"]]
+                ledger.add(unprocessed_items(record, "failed", "source_gone"))
+        else:
+            ledger.add(outcome.items)
+    _collect_unprocessed(state, tables)
+    ledger.add_index(state.index, state.source.refused)
+    for name in ledger.close(state.source.names(), state.index.tables):
+        tables.left_out.append(
+            _row(state, "left_out", "unknown_file", "not part of the dataset", name)
+        )
+    add_index_rows(state, tables)
+    tables.problems.sort(key=_problem_order)
+    tables.left_out.sort(key=_problem_order)
+    return tables
+
+
+def _collect_unprocessed(state: State, tables: Tables) -> None:
+    for record_id, code in sorted(state.unreached.items()):
+        record = state.records[record_id]
+        if code == "limit":
+            tables.ledger.add(unprocessed_items(record, "left_out", code))
+            row = _row(state, "left_out", code, "beyond --limit", record.image, record_id)
+            tables.left_out.append(row)
+        else:
+            tables.ledger.add(unprocessed_items(record, "failed", code))
+            message = "the source went away before its turn"
+            row = _row(state, "failed", code, message, record.image, record_id)
+            tables.problems.append(row)
+
+
+def add_index_rows(state: State, tables: Tables) -> None:
+    """Add the rows about items that belong to no record."""
+    for name, reason in state.source.refused:
+        tables.problems.append(
+            _row(state, "warning", reason, "refused: not read from the source", name)
+        )
+    for group in state.index.left_out:
+        for name in group.items:
+            tables.left_out.append(
+                _row(state, "left_out", group.code, group.message, name, group.record_id)
+            )
+    for failure in state.index.failed:
+        for name in failure.items:
+            tables.problems.append(
+                _row(state, "failed", failure.code, failure.message, name, failure.record_id)
+            )
+    for warned in state.index.warnings:
+        tables.problems.append(
+            _row(state, "warning", warned.code, warned.message, warned.source, warned.record_id)
+        )
+
+
+def _row(
+    state: State, severity: str, code: str, message: str, source: str, record_id: str = ""
+) -> Row:  # fmt: skip
+    return {
+        "dataset": state.info.name,
+        "record_id": record_id,
+        "severity": severity,
+        "code": code,
+        "message": " ".join(message.split()),
+        "source": source,
+    }
+
+
+def _problem_order(row: Row) -> tuple[str, ...]:
+    return row["record_id"], row["severity"], row["code"], row["source"], row["message"]
+
+
+def _with_table_hash(row: Row, source: Source, known: dict[str, str]) -> Row:
+    """Fill in the hash of a table that holds a contour: the parent reads it once for all."""
+    name = row["source"].rsplit("#", 1)[0]
+    if row["source_sha256"] or "#" not in row["source"]:
+        return row
+    if name not in known:
+        known[name] = sha256_of(source, name)
+    return row | {"source_sha256": known[name]}
+
+
+def _with_log(row: Row, log: str) -> Row:
+    if row["code"] != "bug":
+        return row
+    return row | {"message": f"{row['message']}: please report it, the traceback is in logs/"}
+
+
+def _remove_overshoot(state: State, tables: Tables) -> None:
+    """Remove pairs that workers wrote beyond --limit."""
+    known = {row["record_id"] for row in tables.records}
+    for record_id, code in state.unreached.items():
+        if code == "limit" and record_id not in known:
+            for part in ("images", "masks"):
+                (state.folder / part / f"{record_id}.png").unlink(missing_ok=True)
+            shutil.rmtree(state.folder / "lesions" / record_id, ignore_errors=True)
+
+
+def _document(
+    state: State, tables: Tables, identity: dict[str, Any], content: str
+) -> dict[str, Any]:
+    info = state.info
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "format": FORMAT,
+        "bcseg": __version__,
+        "dataset": info.name,
+        "title": info.title,
+        "url": info.url,
+        "licence": info.licence,
+        "citation": info.citation,
+        "options": identity,
+        "records": len(tables.records),
+        "lesions_in_masks": sum(row["in_mask"] == "1" for row in tables.lesions),
+        "items": tables.ledger.counts(),
+        "reasons": tables.ledger.reasons(),
+        "problems": dict(sorted(Counter(row["code"] for row in tables.problems).items())),
+        "notes": list(state.index.notes),
+        "content_sha256": content,
+    }
+
+
+def _licence(info: Info) -> str:
+    passing = (
+        "The archive, and pairs made from it, may not be passed on.\n\n" if info.restricted else ""
+    )
+    return (
+        f"{info.title}\n{info.url}\n\nLicence of the archive: {info.licence}\n\n{passing}"
+        f"Please cite:\n{info.citation}\n"
+    )
+
+
+def summarise(state: State, tables: Tables, content: str, log: str) -> Summary:
+    """Return what the user is told at the end."""
+    bits = [int(row["bits_stored"]) for row in tables.records if row["bit_depth"] == "16"]
+    notes = list(state.index.notes)
+    if bits and max(bits) < 16:
+        notes.append(
+            f"16-bit files with {max(bits)} bits used look black in most viewers: load them with "
+            f"cv2.imread(path, cv2.IMREAD_UNCHANGED) and divide by {2 ** max(bits) - 1}"
+        )
+    return Summary(
+        dataset=state.info.name,
+        folder=state.folder,
+        pairs=len(tables.records),
+        fresh=state.fresh,
+        counts=tables.ledger.counts(),
+        reasons=tables.ledger.reasons(),
+        failures=[row for row in tables.problems if row["severity"] == "failed"],
+        warnings=[row for row in tables.problems if row["severity"] == "warning"],
+        notes=tuple(notes),
+        content_sha256=content,
+        log=log,
+    )
+
+
+def _write_log(state: State) -> str:
+    """Write who ran what and when, and the tracebacks of bugs: outside every hash."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    versions = {
+        name: metadata.version(name)
+        for name in ("numpy", "opencv-python", "pydicom", "pillow", "isal", "zlib-ng")
+        if _installed(name)
+    }
+    lines = [
+        f"command: {' '.join(state.run.command)}",
+        f"time: {stamp}",
+        f"host: {socket.gethostname()} pid {os.getpid()}",
+        f"bcseg {__version__}, Python {platform.python_version()} on {sys.platform}, "
+        + ", ".join(f"{name} {version}" for name, version in versions.items()),
+        f"source: {state.source.location}",
+        f"fresh pairs: {state.fresh}",
+        *state.logs,
+    ]
+    path = state.folder / "logs" / f"refactor-{stamp}-{os.getpid()}.log"
+    write_atomic(path, ("\n".join(lines) + "\n").encode())
+    return str(path)
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,55 @@
+"""What crosses to a worker and back: the job of a run, the outcome of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bcseg.pairs import Row
+from bcseg.settings import Settings
+from bcseg.source import Source
+
+Fate = Literal["written", "left_out", "failed"]
+Item = tuple[str, str, Fate, str]  # sort of item, name in the source, fate, code
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker needs to convert any record of a run."""
+
+    dataset: str  # name of a dataset, or path of an adapter
+    source: Source
+    folder: Path
+    settings: Settings
+    write: bool = True  # False: a dry run
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a record: everything the tables will say about it, as JSON values."""
+
+    record_id: str
+    fate: Fate
+    code: str = ""
+    row: Row | None = None
+    lesions: list[Row] = field(default_factory=list)
+    archive: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[Row] = field(default_factory=list)
+    left_out: list[Row] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)  # files read, with their SHA-256
+    stamps: dict[str, str] = field(default_factory=dict)  # the same files, as they were then
+    written: dict[str, int] = field(default_factory=dict)  # files of the pair, with their size
+    log: str = ""
+
+    def entry(self) -> dict[str, Any]:
+        """Return the outcome as a line of the journal."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Outcome:
+        """Return the outcome that a line of the journal holds."""
+        values = {key: entry[key] for key in cls.__dataclass_fields__}
+        return cls(**values | {"items": [tuple(item) for item in entry["items"]]})
