@@ -5,29 +5,19 @@ Heavy imports stand inside the commands, so that --help answers at once.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import tempfile
-import traceback
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from bcseg import __version__
-from bcseg.errors import (
-    EXIT_BUG,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    EXIT_USAGE,
-    BcsegError,
-    UsageError,
-)
+from bcseg.console import Door, Progress, out
+from bcseg.errors import UsageError
 
 if TYPE_CHECKING:
-    from bcseg.refactor import Summary
+    from bcseg.run import Summary
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: half its import time
 
@@ -47,33 +37,7 @@ app = typer.Typer(
 )
 
 LOOK, MAKE, TRY = "Look", "Make", "Try"
-EXAMPLE = "\n\n[bold]Example:[/bold] "
-
-
-class _Output:
-    """How to speak: results on stdout, messages on stderr."""
-
-    json = False
-    quiet = False
-    colour = True
-
-    def say(self, line: str) -> None:
-        """Print a message."""
-        if not self.quiet:
-            typer.echo(line, err=True)
-
-    def result(self, text: str) -> None:
-        """Print a result, unless --json prints a document instead."""
-        if not self.json:
-            typer.echo(text)
-
-    def document(self, document: dict[str, Any]) -> None:
-        """Print the one JSON document of --json."""
-        if self.json:
-            typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
-
-
-out = _Output()
+MASK, PIXELS, RUN = "What the mask holds", "How images are treated", "How to run"
 
 
 def _version(wanted: bool) -> None:
@@ -102,15 +66,10 @@ DryRun = Annotated[
 Root = Annotated[
     Path | None,
     typer.Argument(
-        help="Root with pairs folders, or one of them [default: BCSEG_DATA, else ./bcseg-data].",
+        help="Root with pairs folders, or one of them: else BCSEG_DATA, else ./bcseg-data.",
         show_default=False,
     ),
 ]
-
-
-def _speak(as_json: bool, quiet: bool, no_color: bool) -> None:
-    out.json, out.quiet = as_json, quiet
-    out.colour = not (no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
 
 
 def _root(given: Path | None) -> Path:
@@ -131,7 +90,7 @@ def datasets(
     """
     from bcseg import adapters
 
-    _speak(as_json, False, False)
+    out.set(as_json=as_json)
     chosen = [adapters.get(name)] if name else list(adapters.ADAPTERS.values())
     infos = [adapter.INFO for adapter in chosen]
     out.document({"schema_version": 1, "datasets": [_info_document(info) for info in infos]})
@@ -171,7 +130,7 @@ def why(
     from bcseg import pairs
     from bcseg.why import answers
 
-    _speak(as_json, False, False)
+    out.set(as_json=as_json)
     found = answers(pairs.open_root(_root(root)), word)
     out.document({"schema_version": 1, "asked": word, "answers": [a.document() for a in found]})
     for answer in found:
@@ -190,51 +149,113 @@ def refactor(
     root: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Root to write to [default: BCSEG_DATA, else ./bcseg-data]."
+            "--out",
+            "-o",
+            help="Root to write to: else BCSEG_DATA, else ./bcseg-data.",
+            show_default=False,
         ),
     ] = None,
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            "--kind", help="Kind in the mask, repeatable; 'lesions' is every lesion kind."
+            "--kind",
+            help="Kind in the mask, repeatable; 'lesions' is every lesion kind. Default: mass, "
+            "cancer (CSAW-S), finding (CDD-CESM).",
+            rich_help_panel=MASK,
         ),
     ] = None,
     with_empty: Annotated[
-        str,
+        Literal["", "normal", "force"],
         typer.Option(
             "--with-empty",
             metavar="[=force]",
-            help="Add images that the archive calls free of the chosen kinds, with an empty mask.",
+            help="Add images that the archive calls free of the chosen kinds, with an empty mask; "
+            "=force: all without one.",
+            rich_help_panel=MASK,
+            show_default=False,
         ),
     ] = "",
-    preset: Annotated[str, typer.Option(help="clean, classic or raw.")] = "clean",
-    masks: Annotated[str, typer.Option(help="union, or lesion: one mask a lesion too.")] = "union",
-    image_type: Annotated[str, typer.Option(help="CDD-CESM: dm, cm or all.")] = "dm",
-    annotator: Annotated[str, typer.Option(help="CSAW-S: 1, 2, 3, all or majority.")] = "1",
-    osirix_origin: Annotated[str, typer.Option(help="INbreast: corner or centre.")] = "corner",
-    point_radius: Annotated[float, typer.Option(min=0, help="Widen single points, in pixels.")] = 0,
+    masks: Annotated[
+        Literal["union", "lesion"],
+        typer.Option(help="lesion: one more mask for each lesion.", rich_help_panel=MASK),
+    ] = "union",
+    image_type: Annotated[
+        Literal["dm", "cm", "all"],
+        typer.Option(help="CDD-CESM: low energy, subtracted.", rich_help_panel=MASK),
+    ] = "dm",
+    annotator: Annotated[
+        Literal["1", "2", "3", "all", "majority"],
+        typer.Option(help="CSAW-S: whose masks.", rich_help_panel=MASK),
+    ] = "1",
+    osirix_origin: Annotated[
+        Literal["corner", "centre"],
+        typer.Option(help="INbreast: where pixel (0, 0) of a contour is.", rich_help_panel=MASK),
+    ] = "corner",
+    point_radius: Annotated[
+        float, typer.Option(min=0, help="Widen single points, in pixels.", rich_help_panel=MASK)
+    ] = 0,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Leave unreadable lesions away.")
+        bool,
+        typer.Option(
+            "--partial",
+            help="Leave a lesion that cannot be read away, instead of failing its record.",
+            rich_help_panel=MASK,
+        ),
     ] = False,
-    depth: Annotated[str, typer.Option(help="auto, 8 or 16 bits.")] = "auto",
+    preset: Annotated[
+        Literal["clean", "classic", "raw"],
+        typer.Option(help="How images are treated.", rich_help_panel=PIXELS),
+    ] = "clean",
+    depth: Annotated[
+        Literal["auto", "8", "16"], typer.Option(help="Bits of the images.", rich_help_panel=PIXELS)
+    ] = "auto",
     window: Annotated[
-        str, typer.Option(help="LOW,HIGH grey values for 8 bits [default: percentiles].")
+        str,
+        typer.Option(
+            help="LOW,HIGH grey values for 8 bits; else 0.1 to 99.9 percentile of the breast.",
+            rich_help_panel=PIXELS,
+            show_default=False,
+        ),
     ] = "",
-    size: Annotated[int | None, typer.Option(min=16, help="Longest side, in pixels.")] = None,
-    pad: Annotated[bool, typer.Option("--pad", help="Pad to a square.")] = False,
-    spacing: Annotated[float | None, typer.Option(help="Resample to this pixel size, mm.")] = None,
-    assume_spacing: Annotated[
-        float | None, typer.Option(help="Pixel size where the archive gives none, mm.")
+    size: Annotated[
+        int | None, typer.Option(min=16, help="Longest side, in pixels.", rich_help_panel=PIXELS)
     ] = None,
-    flip: Annotated[bool, typer.Option("--flip", help="Turn every breast to the left.")] = False,
-    crop: Annotated[str, typer.Option(help="'breast': crop to the breast.")] = "",
-    clahe: Annotated[bool, typer.Option("--clahe", help="Equalise contrast locally.")] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Workers; 0: all CPUs.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many pairs.")] = None,
-    redo: Annotated[bool, typer.Option("--redo", help="Start over.")] = False,
-    rehash: Annotated[bool, typer.Option("--rehash", help="Compare contents, not times.")] = False,
+    pad: Annotated[
+        bool, typer.Option("--pad", help="Pad to a square.", rich_help_panel=PIXELS)
+    ] = False,
+    spacing: Annotated[
+        float | None, typer.Option(help="Resample to this pixel size, mm.", rich_help_panel=PIXELS)
+    ] = None,
+    assume_spacing: Annotated[
+        float | None,
+        typer.Option(help="Pixel size where the archive gives none, mm.", rich_help_panel=PIXELS),
+    ] = None,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Turn every breast to the left.", rich_help_panel=PIXELS)
+    ] = False,
+    crop: Annotated[
+        Literal["", "breast"],
+        typer.Option(
+            help="breast: crop to it.", metavar="breast", rich_help_panel=PIXELS, show_default=False
+        ),
+    ] = "",
+    clahe: Annotated[
+        bool, typer.Option("--clahe", help="Equalise contrast locally.", rich_help_panel=PIXELS)
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=0, help="Workers; 0: all CPUs.", rich_help_panel=RUN)
+    ] = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many pairs.", rich_help_panel=RUN)
+    ] = None,
+    redo: Annotated[bool, typer.Option("--redo", help="Start over.", rich_help_panel=RUN)] = False,
+    rehash: Annotated[
+        bool,
+        typer.Option("--rehash", help="Compare contents, not times.", rich_help_panel=RUN),
+    ] = False,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Delete pairs whose source is gone.")
+        bool,
+        typer.Option("--prune", help="Delete pairs whose source is gone.", rich_help_panel=RUN),
     ] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -250,32 +271,32 @@ def refactor(
     from bcseg.preprocess import Options
     from bcseg.settings import Settings, chosen_kinds
 
-    _speak(as_json, quiet, no_color)
+    out.set(as_json=as_json, quiet=quiet, no_color=no_color)
     settings = Settings(
         read=ReadOptions(
             kinds=chosen_kinds(kind or ()),
-            image_type=_choice("--image-type", image_type, ("dm", "cm", "all")),
-            annotator=_choice("--annotator", annotator, ("1", "2", "3", "all", "majority")),
-            osirix_origin=_choice("--osirix-origin", osirix_origin, ("corner", "centre")),
+            image_type=image_type,
+            annotator=annotator,
+            osirix_origin=osirix_origin,
         ),
         pixels=Options(
-            preset=_choice("--preset", preset, ("clean", "classic", "raw")),
-            depth=_choice("--depth", depth, ("auto", "8", "16")),
+            preset=preset,
+            depth=depth,
             window=_window(window),
             size=size,
             pad=pad,
             spacing_mm=spacing,
             assume_spacing_mm=assume_spacing,
             flip=flip,
-            crop=_choice("--crop", crop, ("", "breast")),
+            crop=crop,
             clahe=clahe,
         ),
-        masks=_choice("--masks", masks, ("union", "lesion")),
-        with_empty=_choice("--with-empty", with_empty, ("", "normal", "force")),
+        masks=masks,
+        with_empty=with_empty,
         partial=partial,
         point_radius=point_radius,
     )
-    with _Progress(dataset) as progress:
+    with Progress(dataset) as progress:
         run = work.Run(
             jobs=jobs,
             limit=limit,
@@ -290,13 +311,6 @@ def refactor(
         summary = work.refactor(dataset, source, _root(root), settings, run)
     _report(summary, dry_run)
     raise typer.Exit(summary.exit_code)
-
-
-def _choice(option: str, value: str, allowed: tuple[str, ...]) -> Any:
-    if value not in allowed:
-        words = ", ".join(word for word in allowed if word)
-        raise UsageError(f"{option} {value!r} is not one of {words}")
-    return value
 
 
 def _window(text: str) -> tuple[float, float] | None:
@@ -342,66 +356,6 @@ def _report(summary: Summary, dry_run: bool) -> None:
         out.say(f"note: {note}")
 
 
-class _Progress:
-    """A bar on a terminal; elsewhere a line now and then."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._bar: Any = None
-        self._task: Any = None
-        self._last = 0.0
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def update(self, done: int, total: int) -> None:
-        """Show that `done` of `total` records are done."""
-        if out.quiet:
-            return
-        if sys.stderr.isatty():
-            self._draw(done, total)
-        else:
-            self._line(done, total)
-
-    def _draw(self, done: int, total: int) -> None:
-        if self._bar is None:
-            from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeRemainingColumn,
-            )
-
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True, no_color=not out.colour),
-            )
-            self._bar.start()
-            self._task = self._bar.add_task(self._title, total=total, rate="")
-        speed = self._bar.tasks[0].speed
-        rate = f"{speed:.1f}/s" if speed else ""
-        self._bar.update(self._task, completed=done, rate=rate)
-
-    def _line(self, done: int, total: int) -> None:
-        import time
-
-        now = time.monotonic()
-        self._last = self._last or now
-        if now - self._last >= 10:
-            out.say(f"{self._title}: {done} of {total} records")
-            self._last = now
-
-
 @app.command(rich_help_panel=MAKE)
 def select(
     root: Root = None,
@@ -428,7 +382,7 @@ def select(
     """
     from bcseg.select import Selecting, select_pairs
 
-    _speak(as_json, quiet, False)
+    out.set(as_json=as_json, quiet=quiet)
     if manifest is None:
         raise UsageError("no manifest", hint="bcseg select --manifest selected.csv")
     result = select_pairs(
@@ -468,7 +422,7 @@ def synth(
     from bcseg import adapters
     from bcseg import synth as synthetic
 
-    _speak(as_json, False, False)
+    out.set(as_json=as_json)
     name = adapters.get(dataset).INFO.name
     built = synthetic.build(name, folder, images=images, scale=scale, seed=seed)
     out.document(
@@ -489,7 +443,7 @@ def demo(
     """
     from bcseg.demo import tour
 
-    _speak(as_json, False, False)
+    out.set(as_json=as_json)
     result = tour(folder, jobs=jobs, say=out.result)
     out.document(result.document())
     raise typer.Exit(result.exit_code)
@@ -498,59 +452,10 @@ def demo(
 # ------------------------------------------------------------------------- the door
 
 
-class _Door:
-    """Turn what leaves a command into a message and an exit code."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if isinstance(error, BcsegError):
-            _say_error(str(error))
-            _exit(error.exit_code)
-        if isinstance(error, KeyboardInterrupt):
-            _say_error("interrupted: what is finished stays; run the same command to continue")
-            _exit(EXIT_INTERRUPTED)
-        if isinstance(error, BrokenPipeError):
-            sys.stderr.close()
-            _exit(EXIT_OK)
-        if isinstance(error, ImportError) and "libGL" in str(error):
-            _say_error(
-                "opencv-python needs the system library libGL, which this machine lacks\n"
-                "  try: pip uninstall -y opencv-python && pip install opencv-python-headless"
-            )
-            _exit(EXIT_USAGE)
-        if isinstance(error, Exception):
-            _exit_with_bug(error)
-
-
-def _exit(code: int) -> NoReturn:
-    raise SystemExit(code)
-
-
-def _say_error(text: str) -> None:
-    colour = out.colour and sys.stderr.isatty()
-    typer.echo(typer.style("error: ", fg="red" if colour else None) + text, err=True, color=colour)
-
-
-def _exit_with_bug(error: Exception) -> NoReturn:
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="bcseg-", suffix=".log", delete=False, encoding="utf-8"
-    ) as log:
-        log.write(f"bcseg {__version__}\n" + "".join(traceback.format_exception(error)))
-    _say_error(f"a bug in bcseg ({type(error).__name__}); please report it with {log.name}")
-    _exit(EXIT_BUG)
-
-
 def main(argv: list[str] | None = None) -> None:
     """Run the command line: the door that users and tests go through."""
     words = sys.argv[1:] if argv is None else argv
     # an option with an optional value: `--with-empty` alone means "normal"
     words = ["--with-empty=normal" if word == "--with-empty" else word for word in words]
-    with _Door():
+    with Door():
         app(args=words)
