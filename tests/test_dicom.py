@@ -493,10 +493,20 @@ def test_damage_never_raises_anything_else(name: str, hits: list[tuple[int, int]
             continue
 
 
-def test_short_rle_segments() -> None:
-    frame = struct.pack("<16L", 2, 64, 66, *[0] * 13) + b"\x01\x05\x01\x06"
+@pytest.mark.parametrize("bytes_in_segment", [0, 71, 74, 200])
+def test_rle_segments_of_a_wrong_length(
+    bytes_in_segment: int, capfd: pytest.CaptureFixture[str]
+) -> None:
     pixels = np.zeros((8, 9), np.uint16)
-    assert refused(framed(frame, pixels, RLELossless)).code in ("truncated", "unreadable")
+
+    def frame(length: int) -> bytes:
+        runs = b"".join(bytes([257 - run, 0]) for run in (length - 40, 40) if run > 1)
+        return struct.pack("<16L", 2, 64, 64 + len(runs), *[0] * 13) + runs * 2
+
+    assert_pixels(decode_dicom(framed(frame(72), pixels, RLELossless), "x"), pixels)
+    error = refused(framed(frame(bytes_in_segment), pixels, RLELossless))
+    assert error.code in ("truncated", "unreadable")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_empty_and_other_files() -> None:
@@ -743,7 +753,7 @@ def test_nothing_personal_can_enter_the_header() -> None:
     texts = ["PatientID", "PatientName", "PatientComments", "OtherPatientIDs", "StudyDescription"]
     texts += ["SeriesDescription", "ReferringPhysicianName", "InstitutionName", "ImageComments"]
     words = ["ViewPosition", "Laterality", "ImageLaterality", "PatientOrientation"]
-    words += ["PhotometricInterpretation"]
+    words += ["PhotometricInterpretation", "Modality"]
     personal = dict.fromkeys(texts, "Doe^Jane")
     codes = dict.fromkeys(words, "DOE")
     data = dicom(pixels_of(), PatientBirthDate="19500101", **personal, **codes)

@@ -8,6 +8,7 @@ import json
 import os
 import plistlib
 import re
+import tarfile
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -107,6 +108,7 @@ def test_an_empty_folder_and_a_missing_one_are_taken_a_file_is_not(tmp_path):
         ("cdd", {"scale": 1.5}),
         ("cdd", {"images": 0}),
         ("cdd", {"seed": -1}),
+        *((name, {"layout": "other"}) for name in DATASETS),
     ],
 )
 def test_wrong_arguments_are_usage_errors(dataset, options, tmp_path):
@@ -701,12 +703,6 @@ def test_cbis_masks_are_the_truths_and_their_order_varies(archives):
     assert max(views.values()) == 2
 
 
-def test_cbis_refuses_an_unknown_layout(tmp_path):
-    with pytest.raises(UsageError, match="layout"):
-        cbis.build(tmp_path / "x", layout="C")
-    assert not (tmp_path / "x").exists()
-
-
 # --------------------------------------------------------------------------------- CDD-CESM
 
 
@@ -809,6 +805,422 @@ def test_cdd_reports_include_a_lock_file(archives):
     lock = folder / "~$P54.docx"
     assert lock.stat().st_size == 162
     assert not zipfile.is_zipfile(lock)
+
+
+# ---------------------------------------------------------------------------------- layouts
+
+UID = r"1\.3\.6\.1\.4\.1\.9590\.100\.1\.2\.\d{39}"
+CASE_TABLES = r"(mass|calc)_case_description_(train|test)_set\.csv"
+SUBJECT = r"(Mass|Calc)-(Training|Test)_P_\d{5}_(LEFT|RIGHT)_(CC|MLO)(_\d)?"
+CLASSES = r"(_(cancer|calcifications|axillary_lymph_nodes|thick_vessels|foreign_object|skin|nipple|text|non-mammary_tissue|pectoral_muscle|mammary_gland|unclassified))"  # noqa: E501
+FILES = {
+    ("bcdr", "flat"): r"BCDR/(bcdr_[df]n?0\d_(img|outlines|features)\.csv"
+    r"|patient_(\d+)_study_(\d+)_img_\3_\4(_1)?_[RL](CC|O)\.tif)",
+    ("bcdr", "png"): r"BCDR/(bcdr_[df]n?0\d_(img|outlines|features)\.csv"
+    r"|AllPNGs/patient_(\d+)_study_(\d+)_img_\3_\4(_1)?_[RL](CC|O)\.png)",
+    ("cbis", "A"): rf"{CASE_TABLES}|{SUBJECT}/{UID}/{UID}/00000[01]\.dcm",
+    ("cbis", "B-old"): rf"{CASE_TABLES}|manifest-\w+/CBIS-DDSM/{SUBJECT}/\d\d-\d\d-\d{{4}}-DDSM-"
+    r"\d{5}/1\.000000-(full mammogram|cropped|ROI mask) images-\d{5}/1-[12]\.dcm",
+    ("cbis", "C"): rf"{CASE_TABLES}|dicom/{UID}/{UID}/{UID}\.dcm",
+    ("cbis", "D"): rf"csv/({CASE_TABLES}|meta\.csv|dicom_info\.csv)|jpeg/{UID}/[12]-\d{{3}}\.jpg",
+    ("cbis", "E"): rf"DATA/(Mass|Calc)/(Train|Test)/(MALIGNANT|BENIGN)/{SUBJECT}"
+    r"_(FULL|MASK)_\d\.png",
+    ("cdd", "flat"): r"images/P\d+_[LR]_(DM|CM)_(CC|MLO)(_2)? ?\.jpg|Radiology_hand.*\.csv"
+    r"|Radiology-manual-annotations\.xlsx|Medical reports for cases/.*\.docx",
+    ("csaw", "zip"): rf"CSAW-S/CSAW-S/CsawS/(training_random_splits\.json"
+    rf"|anonymized_dataset/(\d{{3}})/\2_\d+{CLASSES}?\.png"
+    rf"|test_data/(anonymized_dataset/(\d{{3}})/\6_\d+|annotator_[123]/(\d{{3}})/\7_\d+{CLASSES})"
+    r"\.png)",
+    ("inbreast", "renamed"): r"inbreast_release_1\.0/(INbreast\.(csv|pdf)|README\.txt"
+    r"|(alldicoms|allxml|allroi|medicalreports|pectoralmuscle/pectoral_muscle_(xml|roi))/\w+"
+    r"\.(dcm|xml|roi|txt))",
+    ("inbreast", "bare"): rf"{TOP}/(INbreast\.(csv|pdf)|README\.txt|AllDICOMs/\d{{8}}\.dcm"
+    r"|(AllXML|AllROI|MedicalReports|PectoralMuscle/Pectoral Muscle (XML|ROI))/\w+\.(xml|roi|txt))",
+    ("inbreast", "png"): rf"{TOP}/(INbreast\.(csv|pdf)|README\.txt"
+    r"|AllPNGs/\d{8}_[0-9a-f]{16}_MG_[RL]_(CC|ML|FB)_ANON(\.dcm)?\.png"
+    r"|(AllXML|AllROI|MedicalReports|PectoralMuscle/Pectoral Muscle (XML|ROI))/\w+\.(xml|roi|txt))",
+}
+OTHER_LAYOUTS = [(name, layout) for name, some in synth.LAYOUTS.items() for layout in some[1:]]
+every_other_layout = pytest.mark.parametrize(("dataset", "layout"), OTHER_LAYOUTS)
+
+
+def test_every_layout_is_described():
+    assert list(synth.LAYOUTS) == DATASETS
+    assert set(FILES) == set(OTHER_LAYOUTS)
+
+
+@every_other_layout
+def test_the_files_of_a_layout(dataset, layout, tmp_path):
+    built = synth.build(dataset, tmp_path / "x", images=8, scale=0.1, layout=layout)
+    names = members(built.root) if layout == "zip" else list(files(built.root))
+    wrong = [name for name in names if not re.fullmatch(FILES[dataset, layout], name)]
+    assert wrong == []
+    shown = {truth.source for truth in built.truths}
+    assert dataset == "cbis" or shown <= set(names)
+    if layout != "zip":
+        folders = [path for path in built.root.rglob("*") if path.is_dir()]
+        assert [path for path in folders if not any(path.iterdir())] == []
+
+
+def members(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
+def test_an_unknown_layout_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(UsageError) as error:
+        synth.build("inbreast", tmp_path / "x", layout="flat")
+    assert "release, renamed, bare, png" in str(error.value)
+    with pytest.raises(UsageError, match="layout"):
+        cbis.build(tmp_path / "x", layout="F")
+    assert not (tmp_path / "x").exists()
+
+
+def test_cbis_layout_c_is_named_by_the_headers_and_d_listed(tmp_path):
+    built = synth.build("cbis", tmp_path / "c", scale=0.1, layout="C")
+    for path, data in _headers(built.root).items():
+        expected = (data.StudyInstanceUID, data.SeriesInstanceUID, f"{data.SOPInstanceUID}.dcm")
+        assert path.relative_to(built.root / "dicom").parts == expected
+    root = synth.build("cbis", tmp_path / "d", scale=0.1, layout="D").root
+    infos = _cbis_rows((root / "csv/dicom_info.csv").read_text())
+    listed = {row["image_path"].removeprefix("CBIS-DDSM/"): row for row in infos}
+    assert set(listed) == {name for name in files(root) if name.endswith(".jpg")}
+    values = set()
+    for name, row in listed.items():
+        with Image.open(root / name) as picture:
+            assert picture.mode == "L"
+            assert picture.size == (int(row["Columns"]), int(row["Rows"]))
+            if row["BitsAllocated"] == "8":
+                values |= set(np.unique(np.asarray(picture)).tolist())
+    assert len(values) > 2  # lossy
+    assert {"", "ROI mask images"} <= {row["SeriesDescription"] for row in infos}
+    series = {row["SeriesInstanceUID"] for row in _cbis_rows((root / "csv/meta.csv").read_text())}
+    assert series == {row["SeriesInstanceUID"] for row in infos}
+
+
+# ---------------------------------------------------------------------------------- packed
+
+
+@pytest.mark.parametrize(("packed", "dataset", "layout"), [
+    ("zip", "cbis", "C"),
+    ("zip", "bcdr", "sets"),
+    ("tar.gz", "inbreast", "renamed"),
+    ("tar.gz", "cdd", "release"),
+])  # fmt: skip
+def test_a_packed_archive_holds_the_files_of_the_folder(packed, dataset, layout, tmp_path):
+    plain = files(synth.build(dataset, tmp_path / "plain", scale=0.1, layout=layout).root)
+    options = {"scale": 0.1, "layout": layout, "packed": packed}
+    built = synth.build(dataset, tmp_path / "a", **options)
+    again = synth.build(dataset, tmp_path / "b", **options)
+    assert built.root == tmp_path / "a" / f"{dataset}.{packed}"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == [built.root.name]
+    assert built.root.read_bytes() == again.root.read_bytes()
+    if packed == "zip":
+        with zipfile.ZipFile(built.root) as archive:
+            found = {name: archive.read(name) for name in archive.namelist()}
+    else:
+        with tarfile.open(built.root) as archive:
+            found = {one.name: archive.extractfile(one).read() for one in archive.getmembers()}
+    assert found == plain
+
+
+def test_csaw_in_its_zip_may_be_a_tar_too(tmp_path):
+    built = synth.build("csaw", tmp_path / "x", scale=0.1, layout="zip", packed="tar.gz")
+    with tarfile.open(built.root) as archive:
+        assert all(name.startswith("CSAW-S/CSAW-S/CsawS/") for name in archive.getnames())
+
+
+# ---------------------------------------------------------------------------------- quirks
+
+
+@pytest.fixture(scope="module")
+def quirky(tmp_path_factory):
+    """Every archive with every quirk."""
+    top = tmp_path_factory.mktemp("quirks")
+    return {name: synth.build(name, top / name, scale=0.1, quirks=True) for name in DATASETS}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_quirks_are_added_to_an_archive_and_change_no_image(name, quirky, tmp_path):
+    plain = files(synth.build(name, tmp_path / "plain", scale=0.1).root)
+    odd = files(quirky[name].root)
+    images = [path for path in plain if re.search(r"\.(tif|jpg|png|dcm|xml)$", path)]
+    assert [path for path in images if plain[path] != odd[path]] == []
+    assert len(odd) > len(plain)
+    again = files(synth.build(name, tmp_path / "again", scale=0.1, quirks=True).root)
+    assert again == odd
+
+
+def test_bcdr_quirks(quirky):
+    paths = files(quirky["bcdr"].root)
+    d01 = _bcdr_rows(paths["BCDR-D01_dataset/bcdr_d01_outlines.csv"])
+    uneven = [row for row in d01 if row["lw_x_points"].count(" ") != row["lw_y_points"].count(" ")]
+    assert [row["segmentation_id"] for row in uneven] == ["800"]
+    assert {"Malign", "Malignant", "malign "} <= {row["classification"] for row in d01}
+    absent = [row for row in d01 if f"BCDR-D01_dataset/{row['image_filename']}" not in paths]
+    assert [row["patient_id"] for row in absent] == ["11"]
+    tight = paths["BCDR-D02_dataset/bcdr_d02_outlines.csv"].decode().splitlines()[1]
+    assert re.match(r"3,4,1,8,12,4, patient_3/", tight)
+    assert {"BCDR-F02_dataset/bcdr_f02_outlines.csv", "BCDR-DN01_dataset/bcdr_dn01_img.csv"} <= {
+        *paths
+    }
+    book = openpyxl.load_workbook(
+        io.BytesIO(paths["BCDR-D01_dataset/BCDR_D01 Dataset Original.xlsx"])
+    )
+    header, first, *_ = book["Full Dataset Outlines"].iter_rows(values_only=True)
+    mirror = dict(zip(header, first, strict=True))
+    x, y = (np.array(mirror[f"lw_{axis}_points"].split(), dtype=int) for axis in "xy")
+    assert mirror["segmentation_area"] > 2 * shoelace(x, y)
+    assert mirror["classification"] == "Suspect"
+
+
+def test_inbreast_quirks(quirky):
+    root = quirky["inbreast"].root / TOP
+    names, broken = set(), 0
+    for path in (root / "AllXML").glob("*.xml"):
+        for roi in plistlib.loads(path.read_bytes())["Images"][0]["ROIs"]:
+            names.add(roi.get("Name"))
+            broken += "Point_px" not in roi
+    assert names >= {
+        "Mass", "Calcification", "Calcifications", "Cluster", "Spiculated Region",
+        "Spiculated region", "Espiculated Region", "Asymmetry", "Assymetry", "Distortion",
+        "Unnamed", "Point 1", "Point 3", "", None,
+    }  # fmt: skip
+    assert broken == 1
+    dicoms = {path.name.split("_")[0] for path in (root / "AllDICOMs").glob("*.dcm")}
+    table = [line.split(";") for line in (root / "INbreast.csv").read_text().splitlines()[1:]]
+    assert {row[5] for row in table} - dicoms == {"53200154"}
+    unmarked = [row[7] for row in table if not (root / f"AllXML/{row[5]}.xml").exists()]
+    assert set(unmarked) == {"1", "2"}
+    assert {row[3] for row in table} == {"CC", "MLO", "FB"}
+    reports = Counter(path.stem[:16] for path in (root / "MedicalReports").iterdir())
+    assert max(reports.values()) == 2
+    muscles = [path.read_bytes() for path in root.glob("PectoralMuscle/*XML/*.xml")]
+    assert {b"<key>Images</key>" in muscle for muscle in muscles} == {True, False}
+
+
+def test_inbreast_xls(quirky):
+    xlrd = pytest.importorskip("xlrd")
+    book = xlrd.open_workbook(str(quirky["inbreast"].root / TOP / "INbreast.xls"))
+    assert book.sheet_names() == ["Sheet1", "Sheet2"]
+    sheet = book.sheet_by_index(0)
+    header = sheet.row_values(0)
+    assert (len(header), header[8]) == (17, "Mass ")
+    rows = [dict(zip(header, sheet.row_values(i), strict=True)) for i in range(1, sheet.nrows)]
+    *images, blank, totals = rows
+    assert not any(blank.values())
+    assert totals["File Name"] == ""
+    assert totals["Mass "] == sum(row["Mass "] == "X" for row in images)
+    by_file = {row["File Name"]: row for row in images}
+    assert by_file[53100205.0]["Asymmetry"] == "X"  # its contours know of none
+    assert by_file[53100153.0]["ACR"] == ""
+    assert by_file[53100179.0]["Lesion Annotation Status"] == "No annotation (Normal)"
+
+
+def test_csaw_quirks(quirky):
+    root = quirky["csaw"].root / "CsawS/anonymized_dataset"
+
+    def read(name):
+        return cv2.imread(str(root / name), cv2.IMREAD_UNCHANGED)
+
+    assert read("020/020_0.png").ndim == 3
+    assert read("020/020_0_8bit.png").ndim == 2
+    assert (root / "020/020_0_scratch.png").is_file()
+    image, mask = read("021/021_3.png"), read("021/021_3_cancer.png")
+    assert mask.shape == tuple(2 * side for side in image.shape)
+    truth = next(
+        t for t in quirky["csaw"].truths if (t.record, t.kind) == ("train_021_3", "cancer")
+    )
+    np.testing.assert_array_equal(mask[::2, ::2] > 0, truth.mask)
+    image, mask = read("022/022_0.png"), read("022/022_0_cancer.png")
+    assert mask.shape == (image.shape[0], image.shape[1] - 9)
+    assert (root / "001/001_10.png").is_file()
+
+
+def test_cbis_quirks(quirky):
+    root = quirky["cbis"].root
+    tables = _tables(root)
+    test = (root / "mass_case_description_test_set.csv").read_bytes()
+    assert test.startswith(b"patient_id,breast_density,left_or_right_breast,image_view,")
+    assert test.count(b"\r\n") == test.count(b"\n")
+    assert b"/000000.dcm" not in test
+    assert b"\\000000.dcm" in test
+    rows = {name: _cbis_rows(text) for name, text in tables.items()}
+    assert "0" in {row["breast density"] for row in rows["calc_case_description_test_set.csv"]}
+    train = rows["mass_case_description_train_set.csv"]
+    assert "0" in {row["subtlety"] for row in train}
+    assert {"0", "4"} <= {row["assessment"] for row in train}
+    twice = [row["pathology"] for row in train if row["patient_id"] == "P_90353"]
+    assert twice == ["BENIGN", "MALIGNANT"]
+    patients = {
+        part: {row["patient_id"] for n, some in rows.items() if part in n for row in some}
+        for part in ("train", "test")
+    }
+    assert "P_90001" in patients["train"] & patients["test"]
+    headers = _headers(root)
+    series = {str(data.SeriesInstanceUID) for data in headers.values()}
+    lost = [row for row in train if row["ROI mask file path"].split("/")[2] not in series]
+    assert [(row["patient_id"], row["abnormality id"]) for row in lost] == [("P_91563", "2")]
+    subjects = {(path.parts[-4], data.BitsAllocated): data for path, data in headers.items()}
+
+    def size(subject, bits):
+        return subjects[f"Mass-Training_P_90353_LEFT_{subject}", bits].pixel_array.shape
+
+    assert size("CC_1", 8) == size("MLO", 16) != size("CC", 16) == size("MLO_1", 8)
+    soft = subjects["Mass-Test_P_90379_LEFT_CC_1", 8].pixel_array
+    assert len(np.unique(soft)) == 9
+    truth = next(t for t in quirky["cbis"].truths if "P_90379" in t.record)
+    np.testing.assert_array_equal(soft > 127, truth.mask)
+
+
+def test_cbis_twins_are_one_film_with_the_lesions_of_both(quirky):
+    truths = {t.record: t.mask for t in quirky["cbis"].truths if "P_90007" in t.record}
+    mass, calc = truths["Mass-Training_P_90007_LEFT_CC"], truths["Calc-Training_P_90007_LEFT_CC"]
+    assert not (mass & calc).any()
+    films = {
+        path.parts[-4]: data
+        for path, data in _headers(quirky["cbis"].root).items()
+        if path.parts[-4] in truths
+    }
+    first, second = (films[name] for name in truths)
+    assert first.SeriesInstanceUID != second.SeriesInstanceUID
+    np.testing.assert_array_equal(first.pixel_array, second.pixel_array)
+    assert _contrast(first.pixel_array, mass) > 1.1
+
+
+def test_cdd_quirks(quirky):
+    root = quirky["cdd"].root
+    names = {path.name for path in root.rglob("*.jpg")}
+    assert {"P3_L_CM_CC .jpg", "P10_R_DM_CC .jpg", "P99_L_DM_MLO_2.jpg"} <= names
+    _, rows = _regions(root)
+    empty = [row for row in rows if row["region_shape_attributes"] == "{}"]
+    assert {row["#filename"] for row in empty} == {"P12_L_DM_CC.jpg", "P12_L_CM_CC.jpg"}
+    assert {row["region_count"] for row in empty} == {"0"}
+    assert "P10_R_DM_CC.jpg" in {row["#filename"] for row in rows}  # no blank in the table
+    book = openpyxl.load_workbook(root / "Radiology-manual-annotations.xlsx")
+    assert len(book.sheetnames) == 9
+    assert book.sheetnames[0] != "all"
+    header, *lines = book["all"].iter_rows(values_only=True)
+    table = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
+    assert table["P10_R_DM_CC "]["BIRADS"] == "4$2"
+    assert table["P11_R_DM_MLO"]["BIRADS"] == "3$2$2"
+    marked = {row["#filename"][:-4] for row in rows if row not in empty}
+    found = {name.strip() in marked: row for name, row in table.items()}
+    assert set(found) == {True, False}
+    words = {
+        (row["Pathology Classification/ Follow up"], name.strip() in marked)
+        for name, row in table.items()
+    }
+    assert {("Normal", True), ("Benign", False), ("Malignant", False)} <= words
+
+
+# ------------------------------------------------------------------------ from end to end
+
+_converted: dict[tuple[str, str, str], tuple[synth.Built, int, Path]] = {}
+
+
+@pytest.fixture
+def convert(run, tmp_path_factory):
+    """Convert an archive with every quirk, once; return it, the exit code, the pairs folder."""
+
+    def command(dataset: str, layout: str, packed: str = "") -> tuple[synth.Built, int, Path]:
+        key = (dataset, layout, packed)
+        if key not in _converted:
+            top = tmp_path_factory.mktemp(dataset)
+            built = synth.build(
+                dataset, top / "raw", images=8, scale=0.1, layout=layout, quirks=True, packed=packed
+            )
+            code, _, printed = run("refactor", dataset, built.root, "-o", top / "out", "-j", 1)
+            assert (top / "out" / dataset / "records.csv").is_file(), printed
+            _converted[key] = (built, code, top / "out" / dataset)
+        return _converted[key]
+
+    return command
+
+
+def table(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / name).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def fates(folder: Path) -> dict[str, int]:
+    """Count what became of the records, as `Built.expected` does."""
+    written = {row["record_id"] for row in table(folder, "records.csv")}
+    ends = {f"failed.{row['code']}": set() for row in table(folder, "problems.csv")}
+    for name in ("problems.csv", "left_out.csv"):
+        for row in table(folder, name):
+            if row["severity"] != "warning" and row["record_id"] not in {*written, ""}:
+                ends.setdefault(f"{row['severity']}.{row['code']}", set()).add(row["record_id"])
+    return {"pairs": len(written)} | {code: len(ids) for code, ids in ends.items() if ids}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "layout"), [(name, layout) for name in DATASETS for layout in synth.LAYOUTS[name]]
+)
+def test_every_layout_gives_the_same_pairs(dataset, layout, convert):
+    built, code, folder = convert(dataset, layout)
+    _, _, standard = convert(dataset, synth.LAYOUTS[dataset][0])
+    expected = {row["record_id"]: row for row in table(standard, "records.csv")}
+    found = {row["record_id"]: row for row in table(folder, "records.csv")}
+    assert list(found) == list(expected)
+    assert len(found) >= 4
+    same = ["annotation_sha256", "n_lesions", "laterality", "view", "split"]
+    if (dataset, layout) not in {("cbis", "D"), ("cbis", "E")}:  # 8 bit, D lossy
+        same.append("image_sha256")
+    if (dataset, layout) != ("inbreast", "bare"):
+        same.append("patient_id")
+    for record_id, row in found.items():
+        assert {key: row[key] for key in same} == {key: expected[record_id][key] for key in same}
+    assert code == (1 if any(key.startswith("failed") for key in built.expected) else 0)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "layout"), [(name, layout) for name in DATASETS for layout in synth.LAYOUTS[name]]
+)
+def test_every_record_ends_as_the_contract_says(dataset, layout, convert):
+    built, _, folder = convert(dataset, layout)
+    ends = fates(folder)
+    assert {key: ends.get(key, 0) for key in built.expected} == dict(built.expected)
+    failed = {key for key in ends if key.startswith("failed")}
+    assert failed <= set(built.expected)
+    drawn = {(t.record, t.lesion_id) for t in built.truths if t.annotator in ("", "1")}
+    masks = [row for row in table(folder, "lesions.csv") if row["in_mask"] == "1"]
+    assert {(row["record_id"], row["lesion_id"]) for row in masks} <= drawn
+
+
+@pytest.mark.parametrize(("dataset", "layout"), [
+    ("bcdr", "flat"), ("cbis", "C"), ("cbis", "D"), ("cdd", "flat"), ("inbreast", "renamed"),
+])  # fmt: skip
+def test_a_zip_of_a_layout_gives_the_same_pairs(dataset, layout, convert):
+    _, _, folder = convert(dataset, layout)
+    _, _, packed = convert(dataset, layout, "zip")
+    assert table(packed, "records.csv") == table(folder, "records.csv")
+
+
+def test_what_the_quirks_leave_behind_is_named(convert):
+    def codes(dataset, name):
+        folder = convert(dataset, synth.LAYOUTS[dataset][0])[2]
+        return {row["code"] for row in table(folder, name)}
+
+    assert {"mask_resized", "mask_size", "mask_missing"} <= codes("cbis", "problems.csv")
+    assert {"mask_resized", "mask_size"} <= codes("csaw", "problems.csv")
+    assert {"image_variant", "unknown_class"} <= codes("csaw", "left_out.csv")
+    assert "duplicate_contour" in codes("bcdr", "left_out.csv")
+    assert {"lesion_left_away", "lesion_clipped"} <= codes("inbreast", "problems.csv")
+    assert {"not_an_image_row", "no_image"} <= codes("inbreast", "left_out.csv")
+    assert "lesion_clipped" in codes("cdd", "problems.csv")
+
+
+def test_what_a_layout_loses_is_blank(convert):
+    bare = table(convert("inbreast", "bare")[2], "records.csv")
+    assert {row["patient_id"] for row in bare} == {""}
+    assert "" not in {
+        row["patient_id"] for row in table(convert("inbreast", "release")[2], "records.csv")
+    }
+    pairs = table(convert("cbis", "E")[2], "records.csv")
+    assert {row["density"] for row in pairs} == {""}
+    assert {row["pathology"] for row in pairs} == {"malignant", "benign"}
+    assert {row["split"] for row in pairs} == {"train", "test"}
 
 
 # ---------------------------------------------------------------------- beside the originals

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import socket
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
 from bcseg import __version__, pairs
 from bcseg.adapters.base import Info
-from bcseg.ledger import Ledger, unprocessed_items
+from bcseg.ledger import NEEDED, Ledger, file_of, unprocessed_items
 from bcseg.outcome import Outcome
 from bcseg.pairs import FORMAT, SCHEMA_VERSION, Row
-from bcseg.plan import sha256_of
 from bcseg.run import State, Summary
-from bcseg.source import Source
+from bcseg.source import UNREAD
 from bcseg.store import write_atomic
+
+_LIBRARIES = (
+    "numpy",
+    "opencv-python",
+    "opencv-python-headless",
+    "pydicom",
+    "pillow",
+    "isal",
+    "zlib-ng",
+)
 
 
 @dataclass(slots=True)
 class Tables:
-    """Rows of all tables, collected from the journal."""
+    """Rows of the tables, collected from the journal."""
 
     records: list[Row] = field(default_factory=list)
     lesions: list[Row] = field(default_factory=list)
-    archive: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Row] = field(default_factory=list)
     left_out: list[Row] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
@@ -40,12 +48,12 @@ def finish(state: State, identity: dict[str, Any]) -> Summary:
     """Write the tables from the journal, check the ledger, sum up."""
     log = _write_log(state)
     tables = _collect(state, log)
-    _remove_overshoot(state, tables)
     state.journal.rewrite()
     folder = state.folder
     write_atomic(folder / pairs.RECORDS, pairs.table_bytes(pairs.RECORDS, tables.records))
     write_atomic(folder / pairs.LESIONS, pairs.table_bytes(pairs.LESIONS, tables.lesions))
-    write_atomic(folder / pairs.ARCHIVE, pairs.archive_bytes(tables.archive))
+    lines = (line for entry in state.journal.entries() for line in entry["archive"])
+    write_atomic(folder / pairs.ARCHIVE, pairs.archive_bytes(lines))
     write_atomic(folder / pairs.PROBLEMS, pairs.table_bytes(pairs.PROBLEMS, tables.problems))
     write_atomic(folder / pairs.LEFT_OUT, pairs.table_bytes(pairs.LEFT_OUT, tables.left_out))
     write_atomic(folder / pairs.LICENCE, _licence(state.info).encode())
@@ -59,29 +67,19 @@ def finish(state: State, identity: dict[str, Any]) -> Summary:
 def _collect(state: State, log: str) -> Tables:
     tables = Tables()
     ledger = tables.ledger
-    table_hashes: dict[str, str] = {}
+    gone = set(state.gone)
     for entry in state.journal.entries():
-        if entry["id"] in state.unreached:
-            continue
         outcome = Outcome.of(entry)
         if outcome.row:
             tables.records.append(outcome.row)
-        tables.lesions += [
-            _with_table_hash(row, state.source, table_hashes) for row in outcome.lesions
-        ]
-        tables.archive += outcome.archive
         tables.problems += [_with_log(row, log) for row in outcome.problems]
         tables.left_out += outcome.left_out
-        if entry["id"] in state.gone:
-            message = "its source is not there any more; the pair was kept"
-            source = (outcome.row or {}).get("source_image", "")
-            tables.problems.append(
-                _row(state, "failed", "source_gone", message, source, entry["id"])
-            )
-            if entry["id"] in state.records:  # its table rows are still there
-                record = state.records[entry["id"]]
-                ledger.add(unprocessed_items(record, "failed", "source_gone"))
+        if entry["id"] in gone:
+            tables.lesions += outcome.lesions
+            _collect_gone(state, tables, outcome)
         else:
+            # a row elsewhere in the table may have changed since
+            tables.lesions += [with_table_hash(row, state.table_hashes) for row in outcome.lesions]
             ledger.add(outcome.items)
     _collect_unprocessed(state, tables)
     ledger.add_index(state.index, state.source.refused)
@@ -93,6 +91,18 @@ def _collect(state: State, log: str) -> Tables:
     tables.problems.sort(key=_problem_order)
     tables.left_out.sort(key=_problem_order)
     return tables
+
+
+def _collect_gone(state: State, tables: Tables, outcome: Outcome) -> None:
+    message = "a file it was made of is not in the source any more; the pair was kept"
+    names = set(state.source.names())
+    made_of = [file_of(name) for sort, name, _, _ in outcome.items if sort in NEEDED]
+    lost = next((name for name in made_of if name not in names), "")
+    row = _row(state, "failed", "source_gone", message, lost, outcome.record_id)
+    tables.problems.append(row)
+    if outcome.record_id in state.records:  # its table rows are still there
+        record = state.records[outcome.record_id]
+        tables.ledger.add(unprocessed_items(record, "failed", "source_gone"))
 
 
 def _collect_unprocessed(state: State, tables: Tables) -> None:
@@ -112,11 +122,12 @@ def _collect_unprocessed(state: State, tables: Tables) -> None:
 def add_index_rows(state: State, tables: Tables) -> None:
     """Add the rows about items that belong to no record."""
     for name, reason in state.source.refused:
+        severity = "failed" if reason in UNREAD else "warning"
         tables.problems.append(
-            _row(state, "warning", reason, "refused: not read from the source", name)
+            _row(state, severity, reason, "refused: not read from the source", name)
         )
     for group in state.index.left_out:
-        for name in group.items:
+        for name in filter(tables.ledger.is_left_out, group.items):
             tables.left_out.append(
                 _row(state, "left_out", group.code, group.message, name, group.record_id)
             )
@@ -148,30 +159,16 @@ def _problem_order(row: Row) -> tuple[str, ...]:
     return row["record_id"], row["severity"], row["code"], row["source"], row["message"]
 
 
-def _with_table_hash(row: Row, source: Source, known: dict[str, str]) -> Row:
-    """Fill in the hash of a table that holds a contour: the parent reads it once for all."""
-    name = row["source"].rsplit("#", 1)[0]
-    if row["source_sha256"] or "#" not in row["source"]:
-        return row
-    if name not in known:
-        known[name] = sha256_of(source, name)
-    return row | {"source_sha256": known[name]}
+def with_table_hash(row: Row, hashes: Mapping[str, str]) -> Row:
+    """Fill in the hash of the table that holds a contour."""
+    value = hashes.get(file_of(row["source"]), "")
+    return row | {"source_sha256": value} if value else row
 
 
 def _with_log(row: Row, log: str) -> Row:
     if row["code"] != "bug":
         return row
     return row | {"message": f"{row['message']}: please report it, the traceback is in logs/"}
-
-
-def _remove_overshoot(state: State, tables: Tables) -> None:
-    """Remove pairs that workers wrote beyond --limit."""
-    known = {row["record_id"] for row in tables.records}
-    for record_id, code in state.unreached.items():
-        if code == "limit" and record_id not in known:
-            for part in ("images", "masks"):
-                (state.folder / part / f"{record_id}.png").unlink(missing_ok=True)
-            shutil.rmtree(state.folder / "lesions" / record_id, ignore_errors=True)
 
 
 def _document(
@@ -234,12 +231,9 @@ def summarise(state: State, tables: Tables, content: str, log: str) -> Summary:
 
 def _write_log(state: State) -> str:
     """Write who ran what and when, and the tracebacks of bugs: outside every hash."""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    versions = {
-        name: metadata.version(name)
-        for name in ("numpy", "opencv-python", "pydicom", "pillow", "isal", "zlib-ng")
-        if _installed(name)
-    }
+    now = time.time_ns()
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09}Z"
+    versions = {name: metadata.version(name) for name in _LIBRARIES if _installed(name)}
     lines = [
         f"command: {' '.join(state.run.command)}",
         f"time: {stamp}",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 import traceback
+from collections.abc import Iterable
 
 import cv2
+import numpy as np
 
-from bcseg import adapters, png, raster
+from bcseg import adapters, raster
+from bcseg.adapters.base import ending
 from bcseg.errors import RecordError, SourceGone
 from bcseg.formats.images import decode
 from bcseg.masks import read_raster
@@ -30,6 +34,7 @@ from bcseg.work import (
     unused_rows,
 )
 
+_LONGEST_ID = 100  # characters of a lesion id in a file name
 AREA_TOLERANCE = 0.05  # a contour whose area differs more from the stored one is worth a warning
 
 
@@ -45,12 +50,17 @@ def convert(record: Record, job: Job) -> Outcome:
         return failed(work, error.code, message + (f" ({error.hint})" if error.hint else ""), where)
     except SourceGone:
         raise
-    except MemoryError:
-        return failed(work, "out_of_memory", "not enough memory: try --jobs 1", record.image)
     except Exception as error:  # a bug in one record must not end a run of hours
+        if _lacks_memory(error):
+            return failed(work, "out_of_memory", "not enough memory: try --jobs 1", record.image)
         outcome = failed(work, "bug", f"a bug in bcseg: {type(error).__name__}", record.image)
         outcome.log = f"{record.record_id}\n{traceback.format_exc()}"
         return outcome
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Tell an error of NumPy or OpenCV (Error::StsNoMem) that more memory would have avoided."""
+    return isinstance(error, MemoryError) or getattr(error, "code", 0) == cv2.Error.StsNoMem
 
 
 def died(record: Record, job: Job) -> Outcome:
@@ -64,16 +74,16 @@ def _convert(work: Work) -> Outcome:
     adapter = adapters.get(work.job.dataset)
     for code, message in record.warnings:
         work.warn(code, message)
-    if record.left_out:
+    if record.left_out or not record.image:
         return _left_out_by_adapter(work)
-    work.lesions = adapter.lesions(record, work.read, settings.read)
-    _check_ids(work.lesions)
+    work.lesions = _checked(adapter.lesions(record, work.read, settings.read))
     chosen = [one for one in work.lesions if is_chosen(one, settings)]
     if not chosen and not settings.with_empty:
         return _without_lesion(work)
     if not work.job.write:
         return _planned(work, bool(chosen))
     image = decode(work.read(record.image), record.image)
+    _compare_copies(work, image)
     work.release(record.image)
     drawn = _draw_all(work, image)
     if not any(one.chosen for one in drawn):
@@ -83,8 +93,10 @@ def _convert(work: Work) -> Outcome:
     return _write(work, image, drawn)
 
 
-def _check_ids(lesions: tuple[Lesion, ...]) -> None:
+def _checked(lesions: Iterable[Lesion]) -> tuple[Lesion, ...]:
+    """Return the lesions that an adapter gave; raises RecordError for two of one id."""
     seen: set[str] = set()
+    lesions = tuple(lesions)
     for lesion in lesions:
         if lesion.lesion_id in seen:
             raise RecordError(
@@ -93,6 +105,25 @@ def _check_ids(lesions: tuple[Lesion, ...]) -> None:
                 where=lesion.source,
             )
         seen.add(lesion.lesion_id)
+    return lesions
+
+
+def _compare_copies(work: Work, image: Image) -> None:
+    """Raise RecordError if a copy of the image, in the same format, shows something else."""
+    name = work.record.image
+    for copy in work.copies:
+        if ending(copy) != ending(name):
+            continue  # an export: nobody expects the same values
+        if work.read(copy) != work.read(name):
+            pixels = decode(work.read(copy), copy).pixels
+            if not np.array_equal(pixels, image.pixels):
+                raise RecordError(
+                    f"two different images of one id: {name} and {copy}",
+                    code="conflicting_images",
+                    where=copy,
+                    hint="take the wrong one away",
+                )
+        work.release(copy)
 
 
 def _planned(work: Work, chosen: bool) -> Outcome:
@@ -118,10 +149,10 @@ _REASONS = {
 
 def _left_out_by_adapter(work: Work) -> Outcome:
     """Leave out a record that its adapter told to; its contours are counted if they can be read."""
-    code = work.record.left_out
+    code = work.record.left_out or "no_image"
     adapter = adapters.get(work.job.dataset)
     try:
-        work.lesions = adapter.lesions(work.record, work.read, work.job.settings.read)
+        work.lesions = _checked(adapter.lesions(work.record, work.read, work.job.settings.read))
     except RecordError as error:
         work.warn(error.code, str(error.args[0]), error.where)
     return left_out(work, code, _REASONS.get(code, code.replace("_", " ")))
@@ -236,12 +267,12 @@ def _write(work: Work, image: Image, drawn: list[Drawn]) -> Outcome:
     size = (int(processed.pixels.shape[0]), int(processed.pixels.shape[1]))
     mask = raster.paint([patch for _, patch in in_mask], size)
     name = f"{record.record_id}.png"
-    work.save(f"images/{name}", png.encode(processed.pixels))
-    work.save(f"masks/{name}", png.encode(mask, mask=True))
+    work.save(f"images/{name}", processed.pixels)
+    work.save(f"masks/{name}", mask, mask=True)
     if settings.masks == "lesion":
         for one, patch in in_mask:
-            file = f"lesions/{record.record_id}/{_lesion_file(one.lesion)}"
-            work.save(file, png.encode(raster.paint([patch], size), mask=True))
+            file = lesion_file(record.record_id, one.lesion.lesion_id, one.lesion.kind)
+            work.save(file, raster.paint([patch], size), mask=True)
     return Outcome(
         record.record_id,
         "written",
@@ -257,8 +288,12 @@ def _write(work: Work, image: Image, drawn: list[Drawn]) -> Outcome:
     )
 
 
-def _lesion_file(lesion: Lesion) -> str:
-    return f"{re.sub(r'[^A-Za-z0-9._-]', '-', lesion.lesion_id)}-{lesion.kind}.png"
+def lesion_file(record_id: str, lesion_id: str, kind: str) -> str:
+    """Return the name in the pairs folder of the mask of one lesion."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", lesion_id)[:_LONGEST_ID]
+    if name != lesion_id:  # two ids may have become one
+        name += "-" + hashlib.sha256(lesion_id.encode()).hexdigest()[:8]
+    return f"lesions/{record_id}/{name}-{kind}.png"
 
 
 def _warn_losses(work: Work, processed: Processed, in_mask: list[tuple[Drawn, Patch]]) -> None:

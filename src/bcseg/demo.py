@@ -20,7 +20,7 @@ from bcseg.store import write_atomic
 
 _MARK = ".bcseg-demo"
 _IMAGES, _SCALE = 8, 0.25
-_ON_SHEET = 3  # pairs a dataset
+_ON_SHEET = 2  # pairs a dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,9 @@ def tour(folder: Path, *, jobs: int, say: Callable[[str], None]) -> Tour:
     manifest = folder / "selected.csv"
     write_atomic(manifest, _manifest([row for _, row in rows]))
     say(f"$ bcseg select {root} --manifest {manifest} -o {chosen}")
-    selection = select_pairs(root, manifest, chosen, Selecting())
+    select_pairs(root, manifest, chosen, Selecting())
     picked = [(one, row) for one in pairs.open_root(chosen) for row in one.rows(pairs.RECORDS)]
     say(f"  {len(picked)} of {len(rows)} pairs taken")
-    del selection
     sheet = folder / "contact-sheet.png"
     save_sheet(_sample(picked), sheet, columns=2)
     for line in wrong:

@@ -1,4 +1,4 @@
-"""Manifests: which pairs somebody chose, by id or by file name, as people and spreadsheets write it.
+"""Manifests: which pairs somebody chose, by id or by file name, as people write them down.
 
 A manifest is a table with the columns `dataset` and `record_id`, or with a column of file names,
 or a plain list of names. Names may be those of an older collection of the same archives:
@@ -21,7 +21,7 @@ from typing import Literal
 
 from bcseg.adapters import ADAPTERS
 from bcseg.errors import UsageError
-from bcseg.pairs import LEFT_OUT, LESIONS, PROBLEMS, RECORDS, PairsFolder, Row
+from bcseg.pairs import COLUMNS, LEFT_OUT, LESIONS, PROBLEMS, RECORDS, PairsFolder, Row
 
 DECISIONS = ("accept", "reject", "unsure", "flag")
 NAME_COLUMNS = ("record_id", "file", "image_file", "image", "mask_file", "mask")
@@ -169,7 +169,7 @@ def _list(text: str, path: Path) -> tuple[tuple[str, ...], list[ManifestRow]]:
 _ENDINGS = re.compile(r"\.(?:png|jpe?g|tiff?|dcm|dicom|bmp|xml)$", re.IGNORECASE)
 _PREPARED = re.compile(r"_+PRE$", re.IGNORECASE)  # of the older collection
 _ROLE = re.compile(r"_(?:FULL|MASK(?:_\d+)?)$", re.IGNORECASE)
-_ROUNDED = re.compile(r"(?<=^\d{5})(?P<rest>\d*)\.0$")
+_AS_FLOAT = re.compile(r"^(\d+)\.0$")  # a whole number that went through a spreadsheet
 _INBREAST = re.compile(r"(\d+)_[0-9a-f]+_MG_[LR]_[A-Z]+_ANON", re.IGNORECASE)
 _NUMBERED = re.compile(r"([A-Za-z][A-Za-z-]*?)-(Image|Mask)-(\d+)", re.IGNORECASE)
 
@@ -178,13 +178,13 @@ def spellings(name: str) -> Iterator[str]:
     """Yield a file name, then what is left of it as endings and known suffixes are taken away."""
     yield name
     while True:
-        shorter = _ROUNDED.sub(r"\g<rest>", name)  # a number that went through a spreadsheet
+        shorter = _AS_FLOAT.sub(r"\1", name)
         for known in (_ENDINGS, _PREPARED, _ROLE):
             if shorter == name:
                 shorter = known.sub("", name)
         if shorter == name or not shorter:
             break
-        name = shorter
+        name = shorter.strip()
         yield name
     match = _INBREAST.fullmatch(name)
     if match:
@@ -241,19 +241,19 @@ class Catalogue:
         self.records: dict[Pair, Row] = {}
         self.lesions: defaultdict[Pair, dict[str, bool]] = defaultdict(dict)  # id: in the mask
         self.datasets = tuple(folders)
-        self._absent: dict[Pair, str] = {}  # why
+        self._absent: dict[Pair, Row] = {}  # the row that tells why
         self._by_id: defaultdict[str, set[Pair]] = defaultdict(set)
         self._by_source: defaultdict[str, set[Pair]] = defaultdict(set)
         self._by_number: defaultdict[tuple[str, str], set[Pair]] = defaultdict(set)
         self._words = _dataset_words(folders)
         for dataset, folder in folders.items():
-            for row in folder.rows(RECORDS):
+            for row in checked_rows(folder, RECORDS):
                 self._add(dataset, row)
-            for row in folder.rows(LESIONS):
+            for row in checked_rows(folder, LESIONS):
                 lesions = self.lesions[dataset, row["record_id"]]
                 lesions[row["lesion_id"]] = row["in_mask"] == "1"
             for table in (LEFT_OUT, PROBLEMS):
-                for row in folder.rows(table):
+                for row in checked_rows(folder, table):
                     self._add_absent(dataset, row)
 
     def _add(self, dataset: str, row: Row) -> None:
@@ -263,15 +263,13 @@ class Catalogue:
             self._add_id(pair, _ENDINGS.sub("", name) if name != row["record_id"] else name)
         self._add_source(pair, row["source_image"])
         if '"collection_number"' in row["attributes"]:
-            number = str(json.loads(row["attributes"])["collection_number"])
-            self._by_number[dataset, number].add(pair)
+            self._by_number[dataset, _collection_number(row)].add(pair)
 
     def _add_absent(self, dataset: str, row: Row) -> None:
         pair = (dataset, row["record_id"])
         if not row["record_id"] or pair in self.records or row["severity"] == "warning":
             return
-        fate = "failed" if row["severity"] == "failed" else "was left out"
-        self._absent.setdefault(pair, f"{fate}: {row['message']} [{row['code']}]")
+        self._absent[pair] = min(self._absent.get(pair, row), row, key=reason_order)
         self._add_id(pair, row["record_id"])
         self._add_source(pair, row["source"])
 
@@ -282,7 +280,7 @@ class Catalogue:
     def _add_source(self, pair: Pair, source: str) -> None:
         """Enter the file name, alone and with up to three folders before it."""
         parts = path_parts(source)
-        parts[-1:] = [_ENDINGS.sub("", part) for part in parts[-1:]]
+        parts[-1:] = [_ENDINGS.sub("", part).strip() for part in parts[-1:]]
         for start in range(max(0, len(parts) - 4), len(parts)):
             self._by_source["_".join(parts[start:]).casefold()].add(pair)
 
@@ -374,7 +372,10 @@ class Catalogue:
             )
         for pair in found:
             if pair in self._absent:
-                raise NoMatch(f"{name!r}: {pair[1]} {self._absent[pair]}", missing=True)
+                row = self._absent[pair]
+                fate = "failed" if row["severity"] == "failed" else "was left out"
+                reason = f"{pair[1]} {fate}: {row['message']} [{row['code']}]"
+                raise NoMatch(f"{name!r}: {reason}", missing=True)
             return pair
         where = f"no pair of {scope.dataset} here" if scope.dataset else "no pair here"
         raise NoMatch(f"{name!r} is {where}", missing=True)
@@ -386,6 +387,43 @@ class Catalogue:
         close = nearest([*spellings(parts[-1])][-1], words) if parts else []
         datasets = sorted(d for d, i in self._in_scope(set(self.records), scope) if i in close)
         return f"{datasets[0]} {close[0]}" if close else ""
+
+
+def counts_files(row: Row) -> bool:
+    """Tell whether a row of left_out.csv only counts what a record does not use ("6 files")."""
+    return bool(re.match(r"\d+ (?:file|lesion)", row["message"]))
+
+
+def reason_order(row: Row) -> tuple[bool, bool]:
+    """Sort rows about a record so that the one that tells its fate is the first."""
+    return row["severity"] != "failed", counts_files(row)
+
+
+def checked_rows(folder: PairsFolder, table: str) -> list[Row]:
+    """Return the rows of a table; raises UsageError if it is not as bcseg wrote it."""
+    try:
+        rows = folder.rows(table)
+    except (OSError, ValueError, csv.Error) as error:
+        raise _damaged(folder, table) from error
+    columns = {*COLUMNS[table]}
+    if any(None in row.values() or not columns <= row.keys() for row in rows):
+        raise _damaged(folder, table)
+    return rows
+
+
+def _damaged(folder: PairsFolder, table: str) -> UsageError:
+    return UsageError(
+        f"{table} is damaged",
+        where=str(folder.path),
+        hint="run the same `bcseg refactor` again: it writes the tables anew",
+    )
+
+
+def _collection_number(row: Row) -> str:
+    try:
+        return str(json.loads(row["attributes"])["collection_number"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _dataset_words(names: Iterable[str]) -> dict[str, str]:
@@ -478,7 +516,7 @@ def _lesion(row: ManifestRow, pair: Pair, catalogue: Catalogue, troubles: list[T
     """Return the archive's spelling of the row's lesion id; "1.0" may be a spreadsheet's 1."""
     given = row.cell("lesion_id")
     there = catalogue.lesions.get(pair, {})
-    for lesion_id in (given, re.sub(r"(?<=^\d)(\d*)\.0$", r"\1", given)):
+    for lesion_id in (given, _AS_FLOAT.sub(r"\1", given)):
         if not lesion_id or lesion_id in there:
             return lesion_id
     known = f"it has {', '.join(sorted(there))}" if there else "it has none"

@@ -17,13 +17,18 @@ Item = tuple[str, str, Fate, str]  # sort of item, name in the source, fate, cod
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a worker needs to convert any record of a run."""
+    """What a worker needs to convert any record of a run.
+
+    `copies`: for a record id, files that should hold the same image as the one that is read.
+    """
 
     dataset: str  # name of a dataset, or path of an adapter
     source: Source
     folder: Path
     settings: Settings
+    copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     write: bool = True  # False: a dry run
+    keep: bool = True  # False: convert in memory, leave no file
 
 
 @dataclass(slots=True)

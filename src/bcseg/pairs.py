@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,8 @@ def table_bytes(table: str, rows: Iterable[Mapping[str, str]]) -> bytes:
     writer = csv.DictWriter(text, COLUMNS[table], lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue().encode()
+    # half a surrogate pair, which JSON can hold and UTF-8 cannot, is written as \udXXX
+    return text.getvalue().encode(errors="backslashreplace")
 
 
 def archive_bytes(lines: Iterable[Mapping[str, Any]]) -> bytes:
@@ -117,6 +119,13 @@ def archive_bytes(lines: Iterable[Mapping[str, Any]]) -> bytes:
         for line in lines:
             file.write(json.dumps(line, separators=(",", ":"), sort_keys=True).encode() + b"\n")
     return packed.getvalue()
+
+
+def remove_pair(folder: Path, record_id: str) -> None:
+    """Remove every file of a pair, whether a table knows it or not."""
+    for part in ("images", "masks"):
+        (folder / part / f"{record_id}.png").unlink(missing_ok=True)
+    shutil.rmtree(folder / "lesions" / record_id, ignore_errors=True)
 
 
 def content_sha256(folder: Path) -> str:

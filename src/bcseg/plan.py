@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bcseg import adapters, executors, pairs
 from bcseg.adapters.base import Adapter
-from bcseg.errors import ArchiveError, UsageError
+from bcseg.errors import ArchiveError, RecordError, UsageError
+from bcseg.ledger import NEEDED, file_of, unprocessed_items
 from bcseg.records import Index, Record
 from bcseg.run import Run, State
+from bcseg.run import copies as copies
 from bcseg.settings import Settings, differences
 from bcseg.source import Source, read
-from bcseg.store import Journal, remove_parts, write_atomic
+from bcseg.store import Journal, is_trace, remove_parts, write_atomic
 
 # bytes written for each byte of a source image, by ending: measured on full-size images
 _GROWTH = {".dcm": 0.8, ".tif": 0.8, ".tiff": 0.8, ".png": 1.05, ".jpg": 2.5, ".jpeg": 2.5}
@@ -23,15 +26,18 @@ _SECONDS_PER_MB, _SECONDS_PER_PAIR = 0.025, 0.03
 _MARGIN = 1.05  # of the expected size must be free on the disk
 
 
-def refuse_overlap(location: Path, root: Path) -> None:
+def refuse_overlap(location: Path, root: Path, folder: Path) -> None:
     """Refuse an output inside the source or a source inside the output."""
-    source, output = location.resolve(), root.resolve()
-    if output == source or source in output.parents or output in source.parents:
-        inside = (
-            "inside the source" if output == source or source in output.parents else "around it"
-        )
+    source = location.resolve()
+    for output in (root.resolve(), folder.resolve()):
+        if output == source or source in output.parents:
+            message = f"the output lies inside the source: {output}"
+        elif output in source.parents:
+            message = f"the source lies inside the output: {output}"
+        else:
+            continue
         raise UsageError(
-            f"the output lies {inside}: {output}",
+            message,
             where=str(location),
             hint="name another place with --out; archives are never written to",
         )
@@ -43,6 +49,8 @@ def read_index(adapter: Adapter, source: Source, settings: Settings) -> Index:
     Raises ArchiveError, with the layout that it wants and the dataset that the source resembles.
     """
     try:
+        if not source.names():
+            raise ArchiveError("there is no file in it", where=str(source.location))
         return adapter.index(source, settings.read)
     except ArchiveError as error:
         info = adapter.INFO
@@ -56,111 +64,171 @@ def read_index(adapter: Adapter, source: Source, settings: Settings) -> Index:
         raise ArchiveError("\n".join(lines), where=error.where, hint=error.hint) from error
 
 
-def by_id(records: tuple[Record, ...]) -> dict[str, Record]:
-    """Return records by id; raises ArchiveError for two of one id (a bug in an adapter)."""
-    by_id: dict[str, Record] = {}
-    for record in sorted(records, key=lambda record: record.record_id):
-        if record.record_id in by_id:
-            raise ArchiveError(
-                f"two images have the record id {record.record_id}",
-                where=f"{by_id[record.record_id].image}, {record.image}",
-                hint="take one of the two away",
+def refuse_foreign(root: Path, folder: Path) -> None:
+    """Refuse a folder that bcseg did not make, and the folder of a dataset as a root."""
+    for path in (root, folder):
+        if path.exists() and not path.is_dir():
+            raise UsageError("the output is a file", where=str(path), hint="name a folder: --out")
+    if _is_pairs_folder(root):
+        raise UsageError(
+            "the output is the folder of one dataset",
+            where=str(root),
+            hint=f"name the root that holds it: --out {root.parent}",
+        )
+    if folder.is_dir() and not _is_pairs_folder(folder):
+        others = [path.name for path in folder.iterdir() if not is_trace(path.name)]
+        if others:
+            raise UsageError(
+                f"the output folder is not empty and holds no pairs of bcseg ({min(others)}, ...)",
+                where=str(folder),
+                hint="name another place with --out",
             )
-        by_id[record.record_id] = record
-    return by_id
 
 
-def check_folder(folder: Path, identity: dict[str, Any], run: Run) -> None:
-    """Refuse a folder that holds something else; clear it with --redo."""
-    if not folder.exists() or not any(folder.iterdir()):
+def _is_pairs_folder(folder: Path) -> bool:
+    return Journal(folder).path.is_file() or (folder / pairs.DATASET).is_file()
+
+
+def check_identity(state: State, identity: dict[str, Any]) -> None:
+    """Read the journal; refuse pairs of other options (`--redo` accepts) or another dataset."""
+    state.journal.load()
+    old = state.journal.identity or _documented_identity(state.folder)
+    if old is None or old == identity:
         return
-    journal = Journal(folder)
-    journal.load()
-    old = journal.identity
-    if old is None and (folder / pairs.DATASET).is_file():
-        old = pairs.PairsFolder(folder).document().get("options")
-    if old is None and not journal.path.exists() and not (folder / ".lock").exists():
-        raise UsageError(
-            "the output folder is not empty and holds no pairs of bcseg",
-            where=str(folder),
-            hint="name another place with --out",
-        )
-    if old is not None and old != identity and not run.redo:
-        lines = "\n".join(f"    {line}" for line in differences(old, identity))
-        raise UsageError(
-            f"the folder holds pairs made with other options:\n{lines}",
-            where=str(folder),
-            hint="the same options to continue, --redo to start over, or --out for another place",
-        )
+    other_dataset = old.get("dataset") != identity["dataset"]
+    if state.run.redo and not other_dataset:
+        return
+    lines = "\n".join(f"    {line}" for line in differences(old, identity))
+    raise UsageError(
+        f"the folder holds pairs of {old.get('dataset')}"
+        if other_dataset
+        else f"the folder holds pairs made with other options:\n{lines}",
+        where=str(state.folder),
+        hint="--out for another place"
+        if other_dataset
+        else "the same options to continue, --redo to start over, or --out for another place",
+    )
 
 
-def begin(state: State, identity: dict[str, Any]) -> None:
-    """Decide which records are done already; the others are `state.todo`."""
-    folder, journal = state.folder, state.journal
-    if state.run.redo:
-        _clear(folder, journal)
-    remove_parts(folder)
-    journal.load()
-    if journal.identity != identity:
-        journal.start(identity)
-    write_atomic(folder.parent / ".gitignore", b"*\n")
+def _documented_identity(folder: Path) -> dict[str, Any] | None:
+    """Return the options that dataset.json tells; None if it is missing or damaged."""
+    try:
+        options = pairs.PairsFolder(folder).document().get("options")
+    except UsageError:
+        return None
+    return options if isinstance(options, dict) else None
+
+
+def decide(state: State, identity: dict[str, Any]) -> None:
+    """Decide which records are done already; the others are `state.todo`. Writes nothing."""
+    journal = state.journal
+    if state.run.redo or journal.identity != identity:
+        entries = (journal.get(record_id) for record_id in journal.ids())
+        state.old_bytes = sum(sum(entry["written"].values()) for entry in entries if entry)
+        for record_id in journal.ids():
+            journal.forget(record_id)
     _find_gone(state)
     if state.run.prune:
-        for record_id in state.gone:
-            _remove_pair(state, record_id)
-        state.gone.clear()
+        state.pruned, state.gone = state.gone, []
+        for record_id in state.pruned:
+            journal.forget(record_id)
     gone = set(state.gone)
     state.todo = [
         record
         for record_id, record in state.records.items()
         if record_id not in gone and not _is_done(state, record)
     ]
+    state.table_hashes = _table_hashes(state)
 
 
-def _clear(folder: Path, journal: Journal) -> None:
+def begin(state: State, identity: dict[str, Any]) -> None:
+    """Make the folder ready for what `decide` decided."""
+    folder, journal = state.folder, state.journal
+    remove_parts(folder)
+    if state.run.redo:
+        _clear(folder)
+    if state.run.redo or journal.identity != identity:
+        journal.start(identity)
+    ignore = folder.parent / ".gitignore"
+    if not ignore.exists():
+        write_atomic(ignore, b"*\n")
+    for record_id in state.pruned:
+        pairs.remove_pair(folder, record_id)
+    for record_id, stamps in state.touched.items():
+        entry = journal.get(record_id)
+        assert entry is not None
+        journal.append(record_id, entry | {"stamps": stamps})
+
+
+def _clear(folder: Path) -> None:
     """Remove what earlier runs wrote, and nothing else."""
     for name in ("images", "masks", "lesions"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in (*pairs.COLUMNS, pairs.ARCHIVE, pairs.DATASET):
         (folder / name).unlink(missing_ok=True)
-    journal.path.unlink(missing_ok=True)
 
 
 def _find_gone(state: State) -> None:
-    """List pairs whose image is not in the source any more; forget other records that are not."""
+    """List pairs whose source is not there any more; forget other records that are not."""
+    names = set(state.source.names())
     for record_id in state.journal.ids():
         record = state.records.get(record_id)
         entry = state.journal.get(record_id)
         assert entry is not None
-        if entry["fate"] == "written" and (record is None or not record.image):
+        if entry["fate"] == "written" and _is_gone(entry, record, names):
             state.gone.append(record_id)
         elif record is None:
             state.journal.forget(record_id)
 
 
-def _remove_pair(state: State, record_id: str) -> None:
-    entry = state.journal.get(record_id)
-    for name in entry["written"] if entry else ():
-        (state.folder / name).unlink(missing_ok=True)
-    state.journal.forget(record_id)
+def _is_gone(entry: dict[str, Any], record: Record | None, names: set[str]) -> bool:
+    """Tell whether a pair's image, or a contour or mask of it, is missing without replacement."""
+    if record is None or not record.image:
+        return True
+    before = {name for _, name, _, _ in entry["items"]}
+    needed = {file_of(name) for sort, name, _, _ in entry["items"] if sort in NEEDED}
+    now = {file_of(i[1]) for i in unprocessed_items(record, "failed", "") if i[0] in NEEDED}
+    return len(needed - names) > len(now - {file_of(name) for name in before})
 
 
 def _is_done(state: State, record: Record) -> bool:
     entry = state.journal.get(record.record_id)
-    if entry is None or entry["fate"] == "failed" or entry["key"] != key(record):
+    if entry is None or entry["fate"] == "failed" or entry["key"] != key(state, record):
         return False
-    if state.run.rehash:
+    sizes = entry["written"].items()
+    if any(_size(state.folder / name) != size for name, size in sizes):
+        return False
+    try:
+        stamps = {name: state.source.stamp(name) for name in entry["stamps"]}
+        if not state.run.rehash:
+            return bool(stamps == entry["stamps"])
         same = all(sha256_of(state.source, n) == value for n, value in entry["files"].items())
-    else:
-        same = all(state.source.stamp(n) == value for n, value in entry["stamps"].items())
-    return same and all(
-        _size(state.folder / name) == size for name, size in entry["written"].items()
-    )
+    except RecordError:  # not there, or not readable: the run will say so
+        return False
+    if same and stamps != entry["stamps"]:
+        state.touched[record.record_id] = stamps
+    return same
 
 
-def key(record: Record) -> str:
+def key(state: State, record: Record) -> str:
     """Return a hash of everything the adapter said about a record."""
-    return hashlib.sha256(repr(record).encode()).hexdigest()
+    said = (record, state.copies.get(record.record_id, ()))
+    return hashlib.sha256(repr(said).encode(errors="backslashreplace")).hexdigest()
+
+
+def _table_hashes(state: State) -> dict[str, str]:
+    """Return the SHA-256 of each table that holds a contour: the parent reads it once for all."""
+    lesions = (lesion for record in state.records.values() for lesion in record.lesions)
+    tables = {
+        file_of(lesion.source) for lesion in lesions if lesion.source != file_of(lesion.source)
+    }
+    hashes = {}
+    for name in sorted(tables):
+        try:
+            hashes[name] = sha256_of(state.source, name)
+        except RecordError:  # shipped with bcseg, or lost this very moment
+            hashes[name] = ""
+    return hashes
 
 
 def sha256_of(source: Source, name: str) -> str:
@@ -180,16 +248,16 @@ def announce(state: State) -> None:
     wanted = [record for record in state.todo if _may_be_written(record, state.settings)]
     if state.run.limit is not None:
         wanted = wanted[: state.run.limit]
-    size = sum(_expected_bytes(state.source, record) for record in wanted)
+    size, seconds = expected(state, wanted)
     jobs = workers(state.run)
-    seconds = (size / 1e6 * _SECONDS_PER_MB + len(wanted) * _SECONDS_PER_PAIR) / jobs
     done = len(state.records) - len(state.todo)
     kept = f", {done} records are done already" if done else ""
     state.run.say(
         f"{state.info.name}: up to {len(wanted)} pairs, about {size / 1e9:.2g} GB and "
         f"{max(1, round(seconds / 60))} min with {jobs} job{'s' if jobs > 1 else ''}{kept}"
     )
-    free = shutil.disk_usage(state.folder).free
+    place = next(p for p in (state.folder, *state.folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(place).free + state.old_bytes
     if size * _MARGIN > free:
         raise UsageError(
             f"the disk is too small: about {size / 1e9:.2g} GB are needed, {free / 1e9:.2g} free",
@@ -198,8 +266,16 @@ def announce(state: State) -> None:
         )
 
 
+def expected(state: State, wanted: Sequence[Record]) -> tuple[int, float]:
+    """Return how many bytes some pairs will have, and how many seconds they will take."""
+    names = set(state.source.names())
+    size = sum(_expected_bytes(state.source, one) for one in wanted if one.image in names)
+    work = size / 1e6 * _SECONDS_PER_MB + len(wanted) * _SECONDS_PER_PAIR
+    return size, work / workers(state.run)
+
+
 def _may_be_written(record: Record, settings: Settings) -> bool:
-    if record.left_out:
+    if record.left_out or not record.image:
         return False
     kinds = {lesion.kind for lesion in record.lesions}
     return bool(record.annotations or kinds & settings.read.kinds or settings.with_empty)

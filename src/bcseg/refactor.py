@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bcseg import adapters, convert, executors, plan
-from bcseg.closing import Tables, add_index_rows, finish, summarise
+from bcseg.closing import Tables, add_index_rows, finish, summarise, with_table_hash
 from bcseg.convert import start_worker, work_on
 from bcseg.errors import SourceGone
+from bcseg.ledger import unprocessed_items
 from bcseg.outcome import Job, Outcome
-from bcseg.pairs import FORMAT
+from bcseg.pairs import FORMAT, remove_pair
 from bcseg.records import Record
 from bcseg.run import Run, State, Summary
 from bcseg.settings import Settings
 from bcseg.source import open_source
-from bcseg.store import Journal, Lock
+from bcseg.store import Lock, remove_parts
 
 __all__ = ["Run", "Summary", "refactor"]
 
@@ -32,58 +36,68 @@ def refactor(
     adapter = adapters.get(dataset)
     settings = settings.for_dataset(adapter.INFO)
     folder = root / adapter.INFO.name
-    plan.refuse_overlap(location, root)
+    plan.refuse_overlap(location, root, folder)
+    plan.refuse_foreign(root, folder)
     source = open_source(location)
     index = plan.read_index(adapter, source, settings)
-    state = State(
-        adapter.INFO,
-        source,
-        index,
-        folder,
-        Journal(folder),
-        settings,
-        run,
-        plan.by_id(index.records),
-    )
-    job = Job(dataset, source, folder, settings)
-    if run.dry_run:
-        return _dry_run(state, replace(job, write=False))
+    state = State.on(adapter.INFO, source, index, settings, run, folder)
+    # a source of its own, as every worker has: it looks at files anew when it reads them
+    job = Job(dataset, copy(source), folder, settings, state.copies)
     identity = settings.identity(adapter.INFO) | {"format": FORMAT}
-    plan.check_folder(folder, identity, run)
+    if run.dry_run:
+        _expect(state, identity)
+        return _dry_run(state, replace(job, write=False))
     with Lock(folder):
+        _expect(state, identity)
         plan.begin(state, identity)
-        plan.announce(state)
-        _work(state, job)
+        try:
+            _work(state, job)
+        finally:
+            remove_parts(folder)  # of workers that were stopped
         return finish(state, identity)
+
+
+def _expect(state: State, identity: dict[str, Any]) -> None:
+    """Find out what there is to do, and refuse what cannot be done."""
+    plan.check_identity(state, identity)
+    plan.decide(state, identity)
+    plan.announce(state)
 
 
 def _work(state: State, job: Job) -> None:
     """Convert what is to do, in order, and journal each outcome at once."""
-    written = _pairs_kept(state)
-    outcomes = _outcomes(state, job)
-    todo = iter(state.todo)
-    total = len(state.todo)
-    for done, record in enumerate(todo):
-        if state.run.limit is not None and written >= state.run.limit:
-            _stop_at_limit(state, [record, *todo])
-            break
-        try:
-            outcome = next(outcomes)
-        except SourceGone as error:
-            state.run.say(str(error))
-            for rest in [record, *todo]:
-                state.unreached[rest.record_id] = "not_reached"
-            break
-        _journal(state, record, outcome)
-        written += outcome.fate == "written"
-        state.run.progress(done + 1, total)
-    outcomes.close()
+    with closing(_outcomes(state, job)) as outcomes:
+        todo = iter(_up_to_limit(state))
+        total = len(state.todo)
+        for done, record in enumerate(todo, start=1):
+            try:
+                outcome = next(outcomes)
+            except SourceGone as error:
+                state.run.say(str(error))
+                for rest in [record, *todo]:
+                    state.unreached[rest.record_id] = "not_reached"
+                break
+            _journal(state, record, outcome)
+            state.run.progress(done, total)
+    for record_id in state.unreached:  # workers may have been ahead
+        state.journal.forget(record_id)
+        remove_pair(state.folder, record_id)
 
 
-def _pairs_kept(state: State) -> int:
+def _up_to_limit(state: State) -> Iterator[Record]:
+    """Yield what is to do until so many pairs, new or kept, are there in order of record id."""
+    limit = state.run.limit
     todo = {record.record_id for record in state.todo}
-    entries = (state.journal.get(i) for i in state.journal.ids() if i not in todo)
-    return sum(1 for entry in entries if entry and entry["fate"] == "written")
+    written = 0
+    for record_id, record in state.records.items():
+        if limit is not None and written >= limit:
+            if record_id in todo:
+                state.unreached[record_id] = "limit"
+            continue
+        if record_id in todo:
+            yield record
+        entry = state.journal.get(record_id)
+        written += entry is not None and entry["fate"] == "written"
 
 
 def _outcomes(state: State, job: Job) -> Generator[Outcome, None, None]:
@@ -97,37 +111,44 @@ def _outcomes(state: State, job: Job) -> Generator[Outcome, None, None]:
     )
 
 
-def _stop_at_limit(state: State, rest: list[Record]) -> None:
-    """Forget what workers did ahead of the limit."""
-    for record in rest:
-        state.unreached[record.record_id] = "limit"
-        state.journal.forget(record.record_id)
-
-
 def _journal(state: State, record: Record, outcome: Outcome) -> None:
     old = state.journal.get(record.record_id)
     if outcome.log:
         state.logs.append(outcome.log)
+    if outcome.fate != "written":
+        remove_pair(state.folder, record.record_id)  # of an earlier run, or half of one
     for name in (old or {"written": ()})["written"]:
         if name not in outcome.written:
             (state.folder / name).unlink(missing_ok=True)
-    state.journal.append(record.record_id, outcome.entry() | {"key": plan.key(record)})
+    outcome.lesions = [with_table_hash(row, state.table_hashes) for row in outcome.lesions]
+    state.journal.append(record.record_id, outcome.entry() | {"key": plan.key(state, record)})
     state.fresh += outcome.fate == "written"
 
 
 def _dry_run(state: State, job: Job) -> Summary:
     """Tell what a run would do, without decoding or writing anything."""
+    return summarise(state, survey(state, job), "", "")
+
+
+def survey(state: State, job: Job) -> Tables:
+    """Return the ledger and the problems that can be known without decoding an image.
+
+    `records` has a row with its id for each pair that would be written.
+    """
     tables = Tables()
-    records = sorted(state.records.values(), key=lambda record: record.record_id)
+    limit = state.run.limit
     start_worker(job)
-    for done, record in enumerate(records):
+    for done, (record_id, record) in enumerate(state.records.items(), start=1):
+        if limit is not None and len(tables.records) >= limit:
+            tables.ledger.add(unprocessed_items(record, "left_out", "limit"))
+            continue
         outcome = work_on(record)
         tables.ledger.add(outcome.items)
         tables.problems += outcome.problems
         if outcome.fate == "written":
-            tables.records.append({"record_id": record.record_id, "bit_depth": ""})
-        state.run.progress(done + 1, len(records))
+            tables.records.append({"record_id": record_id, "bit_depth": ""})
+        state.run.progress(done, len(state.records))
     tables.ledger.add_index(state.index, state.source.refused)
     tables.ledger.close(state.source.names(), state.index.tables)
     add_index_rows(state, tables)
-    return summarise(state, tables, "", "")
+    return tables

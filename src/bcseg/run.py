@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bcseg.adapters.base import Info
-from bcseg.errors import EXIT_FINDINGS, EXIT_OK
+from bcseg.errors import EXIT_FINDINGS, EXIT_OK, ArchiveError
 from bcseg.pairs import SCHEMA_VERSION, Row
 from bcseg.records import Index, Record
 from bcseg.settings import Settings
@@ -83,9 +83,62 @@ class State:
     journal: Journal
     settings: Settings
     run: Run
-    records: dict[str, Record]
+    records: dict[str, Record]  # by id, sorted
+    copies: dict[str, tuple[str, ...]]  # record id -> files that should hold the same image
     todo: list[Record] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)  # journalled pairs whose source is gone
+    pruned: list[str] = field(default_factory=list)  # the same, where they are to be deleted
+    touched: dict[str, dict[str, str]] = field(default_factory=dict)  # new stamps, equal content
+    table_hashes: dict[str, str] = field(default_factory=dict)  # SHA-256 of tables, by name
+    old_bytes: int = 0  # of the pairs that --redo throws away
     unreached: dict[str, str] = field(default_factory=dict)  # record id -> code
     fresh: int = 0
     logs: list[str] = field(default_factory=list)
+
+    @classmethod
+    def on(
+        cls,
+        info: Info,
+        source: Source,
+        index: Index,
+        settings: Settings,
+        run: Run,
+        folder: Path = Path(),
+    ) -> State:
+        """Return the state before anything is decided; raises ArchiveError as `by_id` does."""
+        return cls(
+            info,
+            source,
+            index,
+            folder,
+            Journal(folder),
+            settings,
+            run,
+            by_id(index.records),
+            copies(index),
+        )
+
+
+def by_id(records: tuple[Record, ...]) -> dict[str, Record]:
+    """Return records by id, sorted; raises ArchiveError for two of one id (a bug in an adapter)."""
+    by_id: dict[str, Record] = {}
+    spellings: dict[str, str] = {}  # not every file system tells "a.png" from "A.png"
+    for record in sorted(records, key=lambda record: record.record_id):
+        other = spellings.setdefault(record.record_id.casefold(), record.record_id)
+        if other in by_id:
+            raise ArchiveError(
+                f"two images have the record id {record.record_id}",
+                where=f"{by_id[other].image}, {record.image}",
+                hint="take one of the two away",
+            )
+        by_id[record.record_id] = record
+    return by_id
+
+
+def copies(index: Index) -> dict[str, tuple[str, ...]]:
+    """Return for record ids the files that should hold the same image as the one that is read."""
+    found: dict[str, tuple[str, ...]] = {}
+    for group in index.left_out:
+        if group.code == "duplicate_image" and group.record_id:
+            found[group.record_id] = found.get(group.record_id, ()) + group.items
+    return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from bcseg.adapters.base import Info, ReadOptions
@@ -60,6 +60,32 @@ class Settings:
         }
 
 
+def settings_of(identity: Mapping[str, Any]) -> Settings:
+    """Return the settings that an identity (the `options` of dataset.json) was made of.
+
+    Raises UsageError for one that this version of bcseg does not understand.
+    """
+    known = {"dataset", "kinds", "format"}
+    read: dict[str, Any] = {"kinds": frozenset(identity.get("kinds", ()))}
+    own: dict[str, Any] = {}
+    pixels: dict[str, Any] = {}
+    for values, kind in ((read, ReadOptions), (pixels, Options), (own, Settings)):
+        names = {one.name for one in fields(kind)} - known - {"read", "pixels"}
+        values.update({name: _whole(identity[name]) for name in names & identity.keys()})
+        known |= names
+    unknown = sorted(identity.keys() - known)
+    if unknown:
+        raise UsageError(
+            f"the options {', '.join(unknown)} are not known",
+            hint="the pairs were made with another version of bcseg: use that one",
+        )
+    return Settings(read=ReadOptions(**read), pixels=Options(**pixels), **own)
+
+
+def _whole(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
@@ -81,16 +107,26 @@ def chosen_kinds(words: Iterable[str]) -> frozenset[str]:
     return frozenset(kinds)
 
 
+_NO_OPTIONS = ("dataset", "format")
+_OPTION_NAMES = {"kinds": "kind", "spacing_mm": "spacing", "assume_spacing_mm": "assume-spacing"}
+
+
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Return in words what differs between two identities."""
+    """Return in words what differs between two identities, by the names of the options."""
     return [
-        f"{key}: {_word(old.get(key))} there, {_word(new.get(key))} now"
+        f"{_option(key)}: {_word(old.get(key))} there, {_word(new.get(key))} now"
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
     ]
 
 
+def _option(key: str) -> str:
+    return key if key in _NO_OPTIONS else "--" + _OPTION_NAMES.get(key, key).replace("_", "-")
+
+
 def _word(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "none" if value in (None, "") else str(value)

@@ -7,9 +7,11 @@ a path, so that another kind of storage costs them no line.
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
@@ -17,7 +19,20 @@ from typing import BinaryIO, Protocol
 from bcseg.errors import ArchiveError, RecordError, SourceGone
 
 MAX_FILE_BYTES = 4 << 30  # one file of an archive; the largest real one is about 60 MB
-MAX_ZIP_RATIO = 1000  # unpacked to packed size of one member: beyond that it is a zip bomb
+# A zip bomb unpacks to more than this many bytes and times its packed size. A blank mask of
+# honest size reaches the ratio too: deflate packs zeros 1030 to 1.
+MAX_ZIP_BYTES, MAX_ZIP_RATIO = 256 << 20, 200
+
+# Reasons to refuse a name whose content may be wanted: the run ends with findings.
+UNREAD = frozenset(
+    {
+        "link_out_of_source",
+        "broken_link",
+        "encrypted_member",
+        "zip_bomb",
+        "conflicting_members",
+    }
+)
 
 
 class Source(Protocol):
@@ -47,6 +62,18 @@ class Source(Protocol):
         """Raise SourceGone if the source as a whole is not there any more."""
 
 
+# what reading a file or a member of a zip may raise, damaged or not there
+_READ_ERRORS = (
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    zlib.error,
+    lzma.LZMAError,
+)
+
+
 def open_source(location: Path) -> Source:
     """Return the source at `location`; raises ArchiveError if it is none that bcseg can read."""
     if location.is_dir():
@@ -59,6 +86,12 @@ def open_source(location: Path) -> Source:
         )
     if location.is_file() and zipfile.is_zipfile(location):
         return ZipSource(location)
+    if location.suffix.lower() == ".zip":
+        raise ArchiveError(
+            "the zip file is damaged or incomplete",
+            where=str(location),
+            hint="download it again; a zip of several parts must be unpacked first",
+        )
     raise ArchiveError(
         "neither a folder nor a zip file",
         where=str(location),
@@ -78,16 +111,8 @@ def read(source: Source, name: str) -> bytes:
     try:
         with source.open(name) as file:
             return file.read()
-    except (OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except _READ_ERRORS as error:
         raise _unreadable(source, name, error) from error
-    except _zlib_error() as error:
-        raise _unreadable(source, name, error) from error
-
-
-def _zlib_error() -> type[Exception]:
-    import zlib
-
-    return zlib.error
 
 
 def _unreadable(source: Source, name: str, error: Exception) -> RecordError:
@@ -137,7 +162,9 @@ class FolderSource:
                 self._files = dict(sorted(self._walk(self._location, "")))
             except OSError as error:
                 raise ArchiveError(
-                    f"the folder cannot be listed ({_reason(error)})", where=str(self._location)
+                    f"a folder cannot be listed ({_reason(error)})",
+                    where=str(error.filename or self._location),
+                    hint="make it readable, or give a source without it",
                 ) from error
             self._refused.sort()
         return self._files
@@ -148,8 +175,9 @@ class FolderSource:
                 name = prefix + entry.name
                 if not entry.name.isprintable() or "\\" in entry.name:
                     self._refused.append((repr(name)[1:-1], "unsafe_name"))
-                elif entry.is_symlink() and not self._inside(entry.path):
-                    self._refused.append((name, "link_out_of_source"))
+                elif entry.is_symlink() and not self._inside(Path(entry.path)):
+                    there = Path(entry.path).exists()
+                    self._refused.append((name, "link_out_of_source" if there else "broken_link"))
                 elif entry.is_dir(follow_symlinks=False):
                     yield from self._walk(Path(entry.path), name + "/")
                 elif entry.is_dir():  # a link to a folder that is listed anyway
@@ -159,17 +187,24 @@ class FolderSource:
                 else:
                     self._refused.append((name, "not_a_file"))
 
-    def _inside(self, path: str) -> bool:
+    def _inside(self, path: Path) -> bool:
         try:
-            return Path(path).resolve(strict=True).is_relative_to(self._location.resolve())
+            return path.resolve(strict=True).is_relative_to(self._location.resolve())
         except (OSError, RuntimeError):
             return False
+
+    def _path(self, name: str) -> Path:
+        """Return where a file lies; raises RecordError for a name that leads out of the folder."""
+        path = self._location / name
+        if path.exists() and not self._inside(path):
+            raise RecordError("the name leads out of the source", code="unsafe_name", where=name)
+        return path
 
     def _stat(self, name: str) -> os.stat_result:
         if self._files is not None and name in self._files:
             return self._files[name]
         try:
-            return (self._location / name).stat()
+            return self._path(name).stat()
         except OSError as error:
             raise _unreadable(self, name, error) from error
 
@@ -185,7 +220,7 @@ class FolderSource:
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading; raises RecordError if that cannot be done."""
         try:
-            path = self._location / name
+            path = self._path(name)
             if not stat.S_ISREG(path.stat().st_mode):
                 raise RecordError("not a regular file", where=name)
             return path.open("rb")
@@ -200,11 +235,7 @@ class FolderSource:
                     return
         except OSError:
             pass
-        raise SourceGone(
-            "the source went away",
-            where=str(self._location),
-            hint="mount it again and run the same command: what is finished is kept",
-        )
+        raise _source_gone(self._location)
 
 
 class ZipSource:
@@ -212,6 +243,7 @@ class ZipSource:
 
     def __init__(self, location: Path) -> None:
         self._location = location.absolute()
+        self._in_worker = False
         self._zip: zipfile.ZipFile | None = None
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._refused: list[tuple[str, str]] = []
@@ -221,6 +253,7 @@ class ZipSource:
 
     def __setstate__(self, location: Path) -> None:
         self.__init__(location)  # type: ignore[misc]  # opened again where it arrives
+        self._in_worker = True
 
     @property
     def location(self) -> Path:
@@ -239,22 +272,14 @@ class ZipSource:
                 self._zip = zipfile.ZipFile(self._location)
             except (OSError, zipfile.BadZipFile, ValueError) as error:
                 self.check()
+                if self._in_worker:  # it could be opened when the run began
+                    raise self._gone() from error
                 raise ArchiveError(
                     f"the zip file cannot be opened ({_reason(error)})",
                     where=str(self._location),
                     hint="download it again: it may be incomplete",
                 ) from error
-            members: dict[str, zipfile.ZipInfo] = {}
-            for info in self._zip.infolist():
-                if info.is_dir():
-                    continue
-                reason = _refuse_member(info, members)
-                if reason:
-                    self._refused.append((repr(info.filename)[1:-1], reason))
-                else:
-                    members[info.filename.replace("\\", "/")] = info
-            self._members = dict(sorted(members.items()))
-            self._refused.sort()
+            self._members, self._refused = _sound_members(self._zip)
         return self._zip
 
     def names(self) -> tuple[str, ...]:
@@ -283,35 +308,71 @@ class ZipSource:
         info = self._info(name)
         try:
             return io.BytesIO(self._open().read(info))
-        except (OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-            raise _unreadable(self, name, error) from error
-        except _zlib_error() as error:
+        except _READ_ERRORS as error:
             raise _unreadable(self, name, error) from error
 
     def check(self) -> None:
         """Raise SourceGone if the zip file is not there any more."""
         if not self._location.is_file():
-            raise SourceGone(
-                "the source went away",
-                where=str(self._location),
-                hint="mount it again and run the same command: what is finished is kept",
-            )
+            raise self._gone()
+
+    def _gone(self) -> SourceGone:
+        return _source_gone(self._location)
 
 
-def _refuse_member(info: zipfile.ZipInfo, members: dict[str, zipfile.ZipInfo]) -> str:
+def _source_gone(location: Path) -> SourceGone:
+    return SourceGone(
+        "the source went away",
+        where=str(location),
+        hint="mount it again and run the same command: what is finished is kept",
+    )
+
+
+def _sound_members(
+    archive: zipfile.ZipFile,
+) -> tuple[dict[str, zipfile.ZipInfo], list[tuple[str, str]]]:
+    """Return the members that can be read, by name, and the names of the others with the reason.
+
+    Of members of one name the first is read if they are equal, none if they are not.
+    """
+    members: dict[str, zipfile.ZipInfo] = {}
+    refused: list[tuple[str, str]] = []
+    conflicts = set()
+    for number, info in enumerate(archive.infolist(), start=1):
+        name = info.filename.replace("\\", "/")
+        if name.endswith("/"):
+            continue
+        reason = _refuse_member(info)
+        if reason:
+            refused.append((repr(info.filename)[1:-1], reason))
+        elif name in members:
+            first = members[name]
+            if (first.file_size, first.CRC) == (info.file_size, info.CRC):
+                refused.append((f"{name} (member {number})", "duplicate_member"))
+            else:
+                conflicts.add(name)
+        else:
+            members[name] = info
+    refused += [(name, "conflicting_members") for name in conflicts]
+    sound = {name: members[name] for name in sorted(members.keys() - conflicts)}
+    return sound, sorted(refused)
+
+
+def _refuse_member(info: zipfile.ZipInfo) -> str:
+    """Return why a member is not read, empty if it is."""
     name = info.filename.replace("\\", "/")
     parts = PurePosixPath(name).parts
-    mode = info.external_attr >> 16
-    if name.startswith("/") or ".." in parts or ":" in parts[0] or not name.isprintable():
+    unsafe = not parts or name.startswith("/") or ".." in parts or ":" in parts[0]
+    if unsafe or not name.isprintable():
         return "unsafe_name"
+    mode = info.external_attr >> 16
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         return "link_out_of_source"
-    if name in members:
-        return "duplicate_member"
     if info.flag_bits & 1:
         return "encrypted_member"
-    if info.file_size > MAX_FILE_BYTES or info.file_size > 4096 + MAX_ZIP_RATIO * max(
-        info.compress_size, 1
+    packed = max(info.compress_size, 1)
+    if info.file_size > MAX_FILE_BYTES or (
+        info.file_size > MAX_ZIP_BYTES and info.file_size > MAX_ZIP_RATIO * packed
     ):
         return "zip_bomb"
     return ""

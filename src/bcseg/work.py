@@ -6,8 +6,12 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from bcseg import adapters
+from numpy.typing import NDArray
+
+from bcseg import adapters, png
+from bcseg.errors import RecordError
 from bcseg.outcome import Fate, Item, Job, Outcome
 from bcseg.pairs import Row
 from bcseg.raster import Drawing
@@ -36,7 +40,8 @@ class Work:
         self.record = record
         self.job = job
         self.info = adapters.get(job.dataset).INFO
-        self.lesions: tuple[Lesion, ...] = ()
+        self.lesions: tuple[Lesion, ...] = record.lesions
+        self.copies = job.copies.get(record.record_id, ())
         self.fates: dict[str, tuple[Fate, str]] = {}  # of single lesions, by lesion id
         self.crops: list[str] = []
         self.problems: list[Row] = []
@@ -48,8 +53,16 @@ class Work:
     def read(self, name: str) -> bytes:
         """Return the content of a source file, and remember its hash."""
         if name not in self._content:
-            self.stamps[name] = self.job.source.stamp(name)
-            data = read(self.job.source, name)
+            source = self.job.source
+            self.stamps[name] = source.stamp(name)
+            data = read(source, name)
+            if source.stamp(name) != self.stamps[name]:
+                raise RecordError(
+                    "the file changed while it was read",
+                    code="changed_while_read",
+                    where=name,
+                    hint="run again when nothing writes there",
+                )
             self.hashes[name] = hashlib.sha256(data).hexdigest()
             self._content[name] = data
         return self._content[name]
@@ -73,8 +86,11 @@ class Work:
             "source": source,
         }
 
-    def save(self, name: str, data: bytes) -> None:
+    def save(self, name: str, pixels: NDArray[Any], *, mask: bool = False) -> None:
         """Write a file of the pair, by its name in the pairs folder."""
+        if not self.job.keep:
+            return
+        data = png.encode(pixels, mask=mask)
         write_pair(self.job.folder / name, data)
         self.written[name] = len(data)
 
@@ -116,10 +132,16 @@ def failed(work: Work, code: str, message: str, source: str) -> Outcome:
         code,
         problems=[work.row("failed", code, message, source), *work.problems],
         left_out=unused_rows(work),
-        items=items_of(work, "failed", code),
+        items=items_of(work, "failed", code) + _rivals(work, code),
         files=work.hashes,
         stamps=work.stamps,
     )
+
+
+def _rivals(work: Work, code: str) -> list[Item]:
+    """Return the other images of a record that failed because they differ."""
+    names = work.copies if code == "conflicting_images" else ()
+    return [("image", name, "failed", code) for name in names]
 
 
 def unused_rows(work: Work) -> list[Row]:

@@ -101,6 +101,11 @@ def folder(name: str) -> str:
     return name[: name.rfind("/") + 1]
 
 
+def leaf(name: str) -> str:
+    """Return the file name without its folders."""
+    return name.rsplit("/", 1)[-1]
+
+
 def stem(name: str) -> str:
     """Return the file name without folder, ending and stray blanks."""
     return PurePosixPath(name).stem.strip()
@@ -145,6 +150,11 @@ def worst_pathology(words: Iterable[str]) -> str:
 def highest_birads(words: Iterable[str]) -> str:
     """Return the highest BI-RADS category: 4b above 4a above 4; 0 (incomplete) is the lowest."""
     return max((w for w in words if w), key=lambda w: (w[:1], w[1:].lower()), default="")
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number of things: "1 patient", "2 patients"."""
+    return f"{number} {word}" + ("" if number == 1 else "s")
 
 
 def duplicates_removed(names: Iterable[str]) -> tuple[str, ...]:

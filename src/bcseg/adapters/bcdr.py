@@ -14,6 +14,7 @@ pixels, not closed. Whether they count from 0 or 1 is not documented: taken as t
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from bcseg.adapters.base import (
     ReadOptions,
     ending,
     folder,
+    leaf,
     listed_lesions,
     pathology_word,
     shape_or_unreadable,
@@ -43,6 +45,7 @@ from bcseg.records import (
     Point,
     Polygon,
     Record,
+    Unreadable,
     Warned,
 )
 from bcseg.source import Source, read
@@ -51,7 +54,9 @@ INFO = Info(
     name="bcdr",
     title="BCDR (Breast Cancer Digital Repository)",
     url="https://bcdr.eu",
-    licence="By registration with the BCDR consortium, for research; no right to pass it on is known",
+    licence=(
+        "By registration with the BCDR consortium, for research; no right to pass it on is known"
+    ),
     citation=(
         "Guevara Lopez MA, Gonzalez Posada N, Moura DC, et al. BCDR: a breast cancer digital"
         " repository. 15th International Conference on Experimental Mechanics (2012)."
@@ -71,11 +76,11 @@ INFO = Info(
 
 _IMAGE = re.compile(
     r"(?:patient_(?P<p>\d+)_study_(?P<s>\d+)_)?"
-    r"(?P<img>img_(?P<patient>\d+)_(?P<study>\d+)(?:_\d+)?_(?P<view>[A-Z]+))",
+    r"(?P<img>img_(?P<patient>\d+)_(?P<study>\d+)(?:_\d+)?_(?P<view>[A-Z]+(?:-[A-Z]+)?))",
     re.IGNORECASE,
 )
 _TABLE = re.compile(r"bcdr[-_]?([dfn]+\d+)[-_](outlines|img|features)\.csv", re.IGNORECASE)
-_SET = re.compile(r"bcdr[-_]?([DF]N?\d\d)", re.IGNORECASE)
+_SET = re.compile(r"bcdr[-_ ]?([DF]N?\d\d)", re.IGNORECASE)
 _ENDINGS = (".tif", ".tiff", ".png")
 
 # column of the outlines table -> kind, the first that is set decides
@@ -87,7 +92,7 @@ _FLAGS = (
     ("mammography_architectural_distortion", "distortion"),
     ("mammography_stroma_distortion", "distortion"),
 )
-_MISSING_POINT = "the outline has {} x and {} y coordinates"
+_NEEDED = ("image_filename", "lw_x_points", "lw_y_points")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ class _Set:
 
 def claims(names: Sequence[str]) -> int:
     """Return how many names look like BCDR's own."""
-    return sum(bool(_TABLE.fullmatch(_leaf(n))) or _image_match(n) is not None for n in names)
+    return sum(bool(_TABLE.fullmatch(leaf(n))) or _image_match(n) is not None for n in names)
 
 
 lesions = listed_lesions
@@ -119,13 +124,12 @@ def index(source: Source, options: ReadOptions) -> Index:
     images = [name for name in names if _image_match(name)]
     if not images:
         raise ArchiveError("no image named like img_3_4_1_LO.tif", where=str(source.location))
-    sets, failed, warnings = _sets(source, names)
-    if not any(s.outlines for s in sets) and not all(s.name.startswith("DN") for s in sets):
-        raise ArchiveError("no table of outlines (bcdr_*_outlines.csv)", where=str(source.location))
+    sets, failed = _sets(source, names)
     book = _Book(sets, failed)
+    warnings = _missing_outlines(book, images, source)
     files: defaultdict[str, list[str]] = defaultdict(list)
-    for name in images:
-        files[book.record_id(name)].append(name)
+    for name in sorted(images, key=lambda name: (ending(name) == ".png", name)):
+        files[book.record_id(name)].append(name)  # a TIFF before a PNG export of it
     left_out: list[LeftOut] = []
     records = []
     for record_id in sorted(files.keys() | book.outlines.keys() | book.facts.keys()):
@@ -138,14 +142,10 @@ def index(source: Source, options: ReadOptions) -> Index:
         records=tuple(records),
         tables={table.name: len(table.rows) for s in sets for table in _tables(s)},
         documents=tuple(table.name for s in sets for table in _tables(s)),
-        left_out=tuple(left_out),
+        left_out=(*book.left_out, *left_out),
         failed=tuple(book.failed),
         warnings=tuple(warnings),
     )
-
-
-def _leaf(name: str) -> str:
-    return name.rsplit("/", 1)[-1]
 
 
 def _image_match(name: str) -> re.Match[str] | None:
@@ -156,12 +156,11 @@ def _tables(one: _Set) -> list[Table]:
     return [table for table in (one.outlines, one.images, one.features) if table]
 
 
-def _sets(source: Source, names: Sequence[str]) -> tuple[list[_Set], list[Failed], list[Warned]]:
+def _sets(source: Source, names: Sequence[str]) -> tuple[list[_Set], list[Failed]]:
     found: defaultdict[tuple[str, str], dict[str, Table]] = defaultdict(dict)
     failed: list[Failed] = []
-    warnings: list[Warned] = []
     for name in names:
-        match = _TABLE.fullmatch(_leaf(name))
+        match = _TABLE.fullmatch(leaf(name))
         if not match:
             continue
         what = match[2].lower()
@@ -175,12 +174,32 @@ def _sets(source: Source, names: Sequence[str]) -> tuple[list[_Set], list[Failed
             failed.append(Failed(error.code, str(error.args[0]), (name,)))
     sets = []
     for (root, set_name), tables in sorted(found.items()):
-        if "outlines" not in tables and not set_name.startswith("DN"):
-            warnings.append(Warned("table_missing", f"set {set_name} has no table of outlines"))
-        sets.append(
-            _Set(set_name, root, tables.get("outlines"), tables.get("img"), tables.get("features"))
+        outlines = _checked(tables.get("outlines"))
+        sets.append(_Set(set_name, root, outlines, tables.get("img"), tables.get("features")))
+    return sets, failed
+
+
+def _checked(outlines: Table | None) -> Table | None:
+    missing = [column for column in _NEEDED if outlines and column not in outlines.headers]
+    if outlines and missing:
+        raise ArchiveError(
+            f"the table of outlines has no column {', '.join(missing)}", where=outlines.name
         )
-    return sets, failed, warnings
+    return outlines
+
+
+def _missing_outlines(book: _Book, images: Sequence[str], source: Source) -> list[Warned]:
+    """Return a warning for each set without a table of outlines; DN sets hold normals only.
+
+    Raises ArchiveError if no set has one.
+    """
+    with_outlines = {one.name for one in book.sets if one.outlines}
+    without = {book.set_of(name) for name in images} | {one.name for one in book.sets}
+    without = {name for name in without - with_outlines if not name.startswith("DN")}
+    if without and not with_outlines:
+        raise ArchiveError("no table of outlines (bcdr_*_outlines.csv)", where=str(source.location))
+    messages = [f"set {name} has no table of outlines" for name in sorted(without) if name]
+    return [Warned("table_missing", message) for message in messages]
 
 
 class _Book:
@@ -189,27 +208,33 @@ class _Book:
     def __init__(self, sets: list[_Set], failed: list[Failed]) -> None:
         self.sets = sets
         self.failed = failed
+        self.left_out: list[LeftOut] = []
         self.outlines: defaultdict[str, list[tuple[str, Row]]] = defaultdict(list)
         self.facts: defaultdict[str, list[Row]] = defaultdict(list)
-        by_segmentation: dict[tuple[str, str], str] = {}
+        self.incomplete: set[str] = set()  # sets with an outline whose image cannot be told
+        self._listed: defaultdict[str, set[str]] = defaultdict(set)  # id without set -> sets
+        by_segmentation: dict[tuple[str, str, str], str] = {}
         for one in sets:
-            for row in self._sound(one.outlines):
+            for row in one.outlines.rows if one.outlines else ():
                 record_id = self._row_record(one, row)
                 if record_id:
                     self.outlines[record_id].append((one.name, row))
-                    by_segmentation[one.root, row.get("segmentation_id")] = record_id
+                    segmentation = row.get("segmentation_id")
+                    by_segmentation[one.root, one.name, segmentation] = record_id
+                else:
+                    self.incomplete.add(one.name)
             for row in self._sound(one.images):
                 record_id = self._row_record(one, row)
                 if record_id:
                     self.facts[record_id].append(row)
         for one in sets:
             for row in self._sound(one.features):
-                record_id = by_segmentation.get((one.root, row.get("segmentation_id")), "")
-                if record_id:
-                    self.facts[record_id].append(row)
-                else:
+                key = (one.root, one.name, row.get("segmentation_id"))
+                if key in by_segmentation:
+                    self.facts[by_segmentation[key]].append(row)
+                else:  # features are not needed: nothing is lost
                     message = "no outline has this segmentation_id"
-                    self.failed.append(Failed("orphan_row", message, (row.item,)))
+                    self.left_out.append(LeftOut("orphan_row", message, (row.item,)))
 
     def _sound(self, table: Table | None) -> list[Row]:
         if table is None:
@@ -222,34 +247,52 @@ class _Book:
         """Return the record a row is about: its image_filename, relative to the table."""
         name = row.raw("image_filename").replace("\\", "/")
         if _image_match(name) is None:
-            message = f"{name[:80]!r} is not an image name of this dataset"
+            message = row.damage or f"{name[:80]!r} is not an image name of this dataset"
             self.failed.append(Failed("unreadable_row", message, (row.item,)))
             return ""
-        return self.record_id(one.root + name, one.name)
+        self._listed[_plain_id(name)].add(one.name)
+        return self.record_id(name, one.name)
 
     def record_id(self, name: str, set_name: str = "") -> str:
         """Return the record id of an image: path of the TIFF, "/" to "_"; F sets carry the set."""
-        match = _image_match(name)
-        assert match is not None
         set_name = set_name or self.set_of(name)
         prefix = f"{set_name}_" if set_name.startswith("F") else ""
-        return (
-            f"{prefix}patient_{match['patient']}_study_{match['study']}_"
-            f"img_{_numbers(match['img'])}_{match['view'].upper()}"
-        )
+        return prefix + _plain_id(name)
 
     def set_of(self, name: str) -> str:
-        """Return the set an image lies in: the nearest table above it, else a folder's name."""
-        above = [one for one in self.sets if name.startswith(one.root)]
-        best = max(above, key=lambda one: len(one.root), default=None)
-        marks = _SET.findall(name)
-        if marks:
-            return str(marks[-1]).upper()
-        return best.name if best else ""
+        """Return the set an image lies in, "" if nothing tells.
 
-    def set_named(self, set_name: str) -> _Set | None:
-        """Return a set by its name."""
-        return next((one for one in self.sets if one.name == set_name), None)
+        The nearest above it tells: a folder's name, or the tables in a folder (where none is
+        above, all tables); of several sets there, the one that lists the image.
+        """
+        nearest = max((len(one.root) for one in self.sets if name.startswith(one.root)), default=-1)
+        mark = max(_SET.finditer(folder(name)), key=re.Match.end, default=None)
+        marked = mark[1].upper() if mark else ""
+        if mark and name.index("/", mark.end()) >= nearest:
+            return marked
+        here = {
+            one.name
+            for one in self.sets
+            if nearest < 0 or (name.startswith(one.root) and len(one.root) == nearest)
+        }
+        sets = (here & self._listed[_plain_id(name)]) or here
+        return marked if marked in sets else min(sets, default=marked)
+
+    def lists_all(self, set_name: str) -> bool:
+        """Tell whether an image without a row in this set's outlines has none."""
+        if set_name in self.incomplete:
+            return False
+        with_outlines = {one.name for one in self.sets if one.outlines}
+        return set_name in with_outlines or set_name.startswith("DN")
+
+
+def _plain_id(name: str) -> str:
+    match = _image_match(name)
+    assert match is not None
+    return (
+        f"patient_{match['patient']}_study_{match['study']}_"
+        f"img_{_numbers(match['img'])}_{match['view'].upper()}"
+    )
 
 
 def _numbers(img: str) -> str:
@@ -263,10 +306,10 @@ def _record(record_id: str, image: str, book: _Book, left_out: list[LeftOut]) ->
     outlines = _without_repeats(record_id, book.outlines[record_id], left_out)
     facts = book.facts[record_id]
     described = [row for _, row in outlines] + facts
-    lesions = tuple(_lesion(row) for _, row in outlines)
-    home = book.set_named(set_name or (book.set_of(image) if image else ""))
+    lesions = tuple(_lesion(set_name, row) for set_name, row in outlines)
+    home = set_name or (book.set_of(image) if image else "")
     laterality, view = _view(match["view"].upper())
-    listed = home is not None and (home.outlines is not None or home.name.startswith("DN"))
+    unclassed = any(lesion.kind == "finding" for lesion in lesions)
     prefix = f"{set_name}_" if set_name else ""
     return Record(
         record_id=record_id,
@@ -282,8 +325,9 @@ def _record(record_id: str, image: str, book: _Book, left_out: list[LeftOut]) ->
         lesions=lesions,
         rows=tuple(row.item for row in facts),
         left_out="" if image else "no_image",
-        free_of=("*",) if listed and not lesions else (),
-        attributes={"set": set_name or (home.name if home else "")},
+        free_of=("*",) if book.lists_all(home) else (),
+        suspicious={"*": "an outline whose class is not given"} if unclassed else {},
+        attributes={"set": home} if home else {},
     )
 
 
@@ -305,12 +349,12 @@ def _without_repeats(
     record_id: str, outlines: list[tuple[str, Row]], left_out: list[LeftOut]
 ) -> list[tuple[str, Row]]:
     """Drop outlines that another D set has too: same segmentation_id and same points."""
-    first: dict[str, Row] = {}
+    first: dict[tuple[str, ...], Row] = {}
     kept = []
     for set_name, row in outlines:
-        key = row.get("segmentation_id") or row.item
+        key = (row.get("segmentation_id"), *_geometry(row))
         other = first.setdefault(key, row)
-        if other is row or _geometry(other) != _geometry(row):
+        if other is row:
             kept.append((set_name, row))
         else:
             message = f"the same outline as {other.item}"
@@ -321,17 +365,19 @@ def _without_repeats(
 
 
 def _geometry(row: Row) -> tuple[str, str]:
-    return row.raw("lw_x_points"), row.raw("lw_y_points")
+    x, y = (" ".join(row.raw(column).split()) for column in ("lw_x_points", "lw_y_points"))
+    return x, y
 
 
-def _lesion(row: Row) -> Lesion:
+def _lesion(set_name: str, row: Row) -> Lesion:
     flags = {column: row.get(column) for column, _ in _FLAGS if row.get(column)}
     kind = next((kind for column, kind in _FLAGS if _is_set(flags, column)), "finding")
     words = [column.removeprefix("mammography_") for column, _ in _FLAGS if _is_set(flags, column)]
     shape = shape_or_unreadable(partial(_outline, row))
     assert shape is not None
+    number = row.item.rsplit("#", 1)[1]
     return Lesion(
-        lesion_id=row.get("segmentation_id") or row.item.rsplit("#", 1)[1],
+        lesion_id=row.get("segmentation_id") or f"{set_name}_row{number}",
         kind=kind,
         label=" ".join(words),
         shape=shape,
@@ -342,21 +388,28 @@ def _lesion(row: Row) -> Lesion:
 
 
 def _is_set(flags: Mapping[str, str], column: str) -> bool:
-    return flags.get(column, "0").rstrip("0").rstrip(".") != ""
+    try:
+        return float(flags.get(column, "0")) != 0
+    except ValueError:
+        return True
 
 
-def _outline(row: Row) -> Polygon:
+def _outline(row: Row) -> Polygon | Unreadable:
+    if row.damage:  # the cells may have moved, those of the class too
+        return Unreadable("unreadable_row", row.damage, any_kind=True)
     xs, ys = row.raw("lw_x_points").split(), row.raw("lw_y_points").split()
     if len(xs) != len(ys) or not xs:
         raise RecordError(
-            _MISSING_POINT.format(len(xs), len(ys)), code="unreadable_contour", where=row.item
+            f"the outline has {len(xs)} x and {len(ys)} y coordinates", code="unreadable_contour"
         )
     try:
         points: tuple[Point, ...] = tuple((float(x), float(y)) for x, y in zip(xs, ys, strict=True))
     except ValueError as error:
         raise RecordError(
-            f"the outline has a coordinate that is no number ({error})",
-            code="unreadable_contour",
-            where=row.item,
+            f"the outline has a coordinate that is no number ({error})", code="unreadable_contour"
         ) from error
+    if not all(math.isfinite(value) for point in points for value in point):
+        raise RecordError(
+            "the outline has a coordinate that is no number", code="unreadable_contour"
+        )
     return Polygon(points, closed=False)

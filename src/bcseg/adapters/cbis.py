@@ -21,10 +21,12 @@ from importlib import resources
 from bcseg.adapters.base import (
     Info,
     ReadOptions,
+    counted,
     duplicates_removed,
     ending,
     folder,
     highest_birads,
+    leaf,
     listed_lesions,
     pathology_word,
     sound_rows,
@@ -74,7 +76,8 @@ INFO = Info(
 _TABLE = re.compile(r"(mass|calc)[-_ ]case[-_ ]description[-_ ](train|test)[-_ ]set.*\.csv", re.I)
 _FOLDER = re.compile(r"(Mass|Calc)-(Training|Test)_(P_\d{5})_(LEFT|RIGHT)_(CC|MLO)")
 _CLAIM = re.compile(r"(Mass|Calc)-(Training|Test)_P_\d{5}_|1\.3\.6\.1\.4\.1\.9590\.100\.1\.2\.\d+")
-_IMAGES = (".dcm", ".jpg", ".jpeg", ".png", "")
+_IMAGES = (".dcm", ".jpg", ".jpeg", ".png")
+_BARE = re.compile(r"|\.\d+")  # "ending" of a DICOM file that is named by its UID
 _DOCUMENTS = (".csv", ".tcia", ".txt", ".xlsx", ".pdf", ".md")
 # column of the tables -> attribute of the lesion
 _KEPT = ("mass_shape", "mass_margins", "calc_type", "calc_distribution", "subtlety", "assessment")
@@ -82,7 +85,7 @@ _KEPT = ("mass_shape", "mass_margins", "calc_type", "calc_distribution", "subtle
 
 def claims(names: Sequence[str]) -> int:
     """Return how many names look like CBIS-DDSM's own."""
-    return sum(bool(_CLAIM.search(name) or _TABLE.fullmatch(_leaf(name))) for name in names)
+    return sum(bool(_CLAIM.search(name) or _TABLE.fullmatch(leaf(name))) for name in names)
 
 
 lesions = listed_lesions
@@ -90,7 +93,7 @@ lesions = listed_lesions
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One row of a table: one abnormality in one view."""
+    """One row of a table: one abnormality in one view; an unreadable path gives no series."""
 
     row: Row
     own: bool  # the table lies in the source (else it is the one that bcseg ships)
@@ -98,49 +101,82 @@ class _Case:
     image_series: str
     mask_series: tuple[str, ...]
 
+    @property
+    def series(self) -> tuple[str, ...]:
+        return tuple(uid for uid in (self.image_series, *self.mask_series) if uid)
+
 
 def index(source: Source, options: ReadOptions) -> Index:
     """Return the records of the archive; raises ArchiveError if no image of the tables is there."""
     names = source.names()
-    tables, own, notes = _tables(source, names)
-    cases, failed = _cases(tables, own)
-    series = {uid for case in cases for uid in (case.image_series, *case.mask_series)}
+    own, shipped = _tables(source, names)
+    cases, failed = _cases(own, True)
+    cases += _cases(shipped, False)[0]
+    series = {uid for case in cases for uid in case.series}
     files, unreadable = _files_by_series(source, names, series)
+    left_out = _without_jpegs_of_dicoms(files)
+    _check_parts(source, cases, files)
     by_image: defaultdict[str, list[_Case]] = defaultdict(list)
     for case in cases:
-        present = any(files.get(uid) for uid in (case.image_series, *case.mask_series))
-        if own or present:
+        if case.own or any(files.get(uid) for uid in case.series):
             by_image[case.record_id].append(case)
-    if not any(files.get(case.image_series) for case in cases):
-        raise ArchiveError(
-            "no full mammogram of CBIS-DDSM: no file belongs to a series of its tables",
-            where=str(source.location),
-        )
     twins = _twins(cases)
-    left_out: list[LeftOut] = []
+    used = {c.row.item.split("#")[0] for found in by_image.values() for c in found if not c.own}
     records = tuple(
         _record(by_image[record_id], files, twins, left_out) for record_id in sorted(by_image)
     )
     return Index(
         records=records,
-        tables={table.name: len(table.rows) for table in tables} if own else {},
+        tables={table.name: len(table.rows) for table in own},
         documents=tuple(name for name in names if ending(name) in _DOCUMENTS),
         left_out=tuple(left_out),
         failed=(*failed, *unreadable),
-        warnings=() if own else (Warned("table_shipped", notes[0]),),
-        notes=notes,
+        warnings=_shipped_warning(used, bool(own)),
+        notes=_notes(records),
     )
 
 
-def _leaf(name: str) -> str:
-    return name.rsplit("/", 1)[-1]
+def _notes(records: Iterable[Record]) -> tuple[str, ...]:
+    """Say how many patients are in both parts: 31, by the tables, as published."""
+    parts: defaultdict[str, set[str]] = defaultdict(set)
+    for record in records:
+        parts[record.patient_id].add(record.split)
+    both = sum(len(splits) == 2 for splits in parts.values())
+    if not both:
+        return ()
+    return (f"{counted(both, 'patient')} in both the training and the test part",)
 
 
-def _tables(source: Source, names: Sequence[str]) -> tuple[list[Table], bool, tuple[str, ...]]:
+def _check_parts(source: Source, cases: Iterable[_Case], files: Mapping[str, list[str]]) -> None:
+    """Raise ArchiveError if there is no full mammogram, or nothing but full mammograms."""
+    full = {case.image_series for case in cases if files.get(case.image_series)}
+    if not full:
+        raise ArchiveError(
+            "no full mammogram of CBIS-DDSM: no file belongs to a series of its tables",
+            where=str(source.location),
+        )
+    if not files.keys() - full:
+        raise ArchiveError(
+            "no ROI mask of CBIS-DDSM: all files are full mammograms",
+            where=str(source.location),
+            hint="download the ROI mask images too (folders that end in _1, _2, ...)",
+        )
+
+
+def _shipped_warning(used: set[str], some: bool) -> tuple[Warned, ...]:
+    if not used:
+        return ()
+    missing = ", ".join(sorted(used)) if some else "any of the four tables"
+    message = f"the source has not {missing}: bcseg's own copy is used (CC BY 3.0)"
+    return (Warned("table_shipped", message),)
+
+
+def _tables(source: Source, names: Sequence[str]) -> tuple[list[Table], list[Table]]:
+    """Return the tables of the source, and bcseg's own copies of those that are not there."""
     own: dict[str, Table] = {}
     for name in names:
-        match = _TABLE.fullmatch(_leaf(name))
-        if match and (key := f"{match[1]}_{match[2]}".lower()) not in own:
+        match = _TABLE.fullmatch(leaf(name))
+        if match and (key := _part(match)) not in own:
             try:
                 own[key] = read_csv(read(source, name), name)
             except RecordError as error:
@@ -149,12 +185,14 @@ def _tables(source: Source, names: Sequence[str]) -> tuple[list[Table], bool, tu
                     where=name,
                     hint="download it again, or take it out: bcseg ships the four tables",
                 ) from error
-    if own:
-        missing = {"mass_train", "mass_test", "calc_train", "calc_test"} - own.keys()
-        notes = (f"tables not in the source: {', '.join(sorted(missing))}",) if missing else ()
-        return list(own.values()), True, notes
-    note = "the source has none of the four tables: those that bcseg ships are used (CC BY 3.0)"
-    return shipped_tables(), False, (note,)
+    if len(own) == 4:
+        return list(own.values()), []
+    shipped = {_part(m): t for t in shipped_tables() if (m := _TABLE.fullmatch(t.name))}
+    return list(own.values()), [table for part, table in shipped.items() if part not in own]
+
+
+def _part(match: re.Match[str]) -> str:
+    return f"{match[1]}_{match[2]}".lower()
 
 
 def shipped_tables() -> list[Table]:
@@ -170,28 +208,34 @@ def shipped_tables() -> list[Table]:
 
 
 def _cases(tables: Iterable[Table], own: bool) -> tuple[list[_Case], list[Failed]]:
+    """Return the rows with their series, and those that no image can be told for."""
     cases: list[_Case] = []
-    failed: list[Failed] = []
-    for table in tables:
-        good, bad = sound_rows(table)
-        failed += bad
-        for row in good:
-            image = _path(row, "image_file_path")
-            match = _FOLDER.search(image[0]) if len(image) >= 3 else None
-            crop = _path(row, "cropped_image_file_path")
-            mask = _path(row, "roi_mask_file_path")
-            if match is None or len(mask) < 3:
-                message = "the row has no readable path of image and mask"
-                failed.append(Failed("unreadable_row", message, (row.item,)))
-                continue
-            series = duplicates_removed(path[2] for path in (mask, crop) if len(path) >= 3)
-            cases.append(_Case(row, own, match[0], image[2], series))
-    return cases, failed if own else []
+    for row in (row for table in tables for row in table.rows):
+        record_id, image = _path(row, "image_file_path")
+        roi_id, mask = _path(row, "roi_mask_file_path")
+        crop_id, crop = _path(row, "cropped_image_file_path")
+        series = duplicates_removed(uid for uid in (mask, crop) if mask and uid)
+        cases.append(_Case(row, own, record_id or roi_id or crop_id, image, series))
+    known = {case.record_id for case in cases if case.image_series}
+    failed = []
+    for case in cases:
+        if case.record_id not in known:
+            message = case.row.damage or "the row has no readable path of its image"
+            failed.append(Failed("unreadable_row", message, (case.row.item,)))
+    return [case for case in cases if case.record_id in known], failed
 
 
-def _path(row: Row, column: str) -> list[str]:
-    """Return the parts of a path cell: folder, study UID, series UID, file."""
-    return [part for part in row.get(column).replace("\\", "/").split("/") if part.strip(". ")]
+def _path(row: Row, column: str) -> tuple[str, str]:
+    """Return the image's name and the series UID that a path cell holds, else empty strings.
+
+    The path is <folder>/<study UID>/<series UID>/<file>; some copies have more folders above.
+    """
+    parts = row.get(column).replace("\\", "/").split("/")
+    for number, part in enumerate(parts[:-2]):
+        match = _FOLDER.match(part)
+        if match:
+            return match[0], parts[number + 2].strip()
+    return "", ""
 
 
 def _files_by_series(
@@ -202,11 +246,12 @@ def _files_by_series(
     listed = _metadata(source, names)
     failed: list[Failed] = []
     for name in names:
-        if ending(name) not in _IMAGES:
-            continue
+        bare = bool(_BARE.fullmatch(ending(name)))
+        if not (bare or ending(name) in _IMAGES) or leaf(name).startswith("._"):
+            continue  # "._1-1.dcm" is a Finder note of macOS
         uid = next((part for part in name.split("/") if part in series), "")
         uid = uid or listed.get(_ends(folder(name)), "")
-        if not uid and ending(name) in (".dcm", ""):
+        if not uid and (bare or ending(name) == ".dcm"):
             try:
                 with source.open(name) as file:
                     uid = read_header(file, name).series_instance_uid
@@ -219,6 +264,18 @@ def _files_by_series(
     return files, failed
 
 
+def _without_jpegs_of_dicoms(files: dict[str, list[str]]) -> list[LeftOut]:
+    """Take out of `files` the JPEG copies of series that are there as DICOM too."""
+    left_out = []
+    for uid, names in files.items():
+        copies = [name for name in names if ending(name) in _IMAGES[1:]]
+        if copies and len(copies) < len(names):
+            files[uid] = [name for name in names if name not in copies]
+            message = f"the same series as {files[uid][0]}"
+            left_out.append(LeftOut("duplicate_image", message, tuple(copies)))
+    return left_out
+
+
 def _metadata(source: Source, names: Sequence[str]) -> dict[str, str]:
     r"""Return the series UID of each folder that the retriever's metadata.csv lists.
 
@@ -226,13 +283,13 @@ def _metadata(source: Source, names: Sequence[str]) -> dict[str, str]:
     """
     listed: dict[str, str] = {}
     for name in names:
-        if _leaf(name).lower() != "metadata.csv":
+        if leaf(name).lower() != "metadata.csv":
             continue
         try:
             table = read_csv(read(source, name), name)
         except RecordError:
             continue  # the headers of the DICOM files say the same
-        for row in table.rows:
+        for row in sound_rows(table)[0]:
             place = row.get("file_location").replace("\\", "/").removeprefix("./").strip("/")
             if place:
                 listed[_ends(place + "/")] = row.get("series_uid")
@@ -261,7 +318,8 @@ def _record(
     record_id = cases[0].record_id
     match = _FOLDER.fullmatch(record_id)
     assert match is not None
-    images = files.get(cases[0].image_series, [])
+    series = next((case.image_series for case in cases if case.image_series), "")
+    images = files.get(series, [])
     if len(images) > 1:
         message = f"the same series as {images[0]}"
         left_out.append(LeftOut("duplicate_image", message, tuple(images[1:]), record_id))
@@ -294,13 +352,16 @@ def _lesion(case: _Case, files: Mapping[str, list[str]]) -> Lesion:
     row = case.row
     candidates = tuple(name for uid in case.mask_series for name in files.get(uid, []))
     shape: Shape = RasterAmong(candidates)
-    if not candidates:
+    if row.damage or not case.mask_series:
+        message = row.damage or "the row has no readable path of its mask"
+        shape = Unreadable("unreadable_row", message)
+    elif not candidates:
         message = f"the mask of abnormality {row.get('abnormality_id')} is not in the source"
         shape = Unreadable("mask_missing", message)
     kind = row.get("abnormality_type").lower()
     return Lesion(
         lesion_id=row.get("abnormality_id"),
-        kind="mass" if kind.startswith("mass") else "calcification",
+        kind="mass" if case.record_id.startswith("Mass") else "calcification",
         label=kind,
         shape=shape,
         source=candidates[0] if candidates else row.item,

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from bcseg.adapters.base import (
     Info,
     ReadOptions,
+    counted,
     ending,
     highest_birads,
+    leaf,
     listed_lesions,
     pathology_word,
     shape_or_unreadable,
@@ -33,7 +35,16 @@ from bcseg.adapters.base import (
 from bcseg.errors import ArchiveError, RecordError
 from bcseg.formats.tables import Row, Table, read_csv, read_xlsx
 from bcseg.formats.via import read_shape
-from bcseg.records import Failed, Index, LeftOut, Lesion, Record, Warned
+from bcseg.records import (
+    Failed,
+    Index,
+    LeftOut,
+    Lesion,
+    Record,
+    Shape,
+    Unreadable,
+    Warned,
+)
 from bcseg.source import Source, read
 
 INFO = Info(
@@ -61,7 +72,7 @@ INFO = Info(
 )
 
 _IMAGE = re.compile(r"(P\d+)_([LR])_(DM|CM)_(CC|MLO)(_\d+)?", re.IGNORECASE)
-_TABLE = re.compile(r"radiology.?hand.?drawn.?segmentations.*\.csv", re.IGNORECASE)
+_TABLE = re.compile(r"radiology.?hand.?drawn.?segmentations(?:_v(\d+))?.*\.csv", re.IGNORECASE)
 _BOOK = re.compile(r"radiology.?manual.?annotations.*\.xlsx", re.IGNORECASE)
 _ENDINGS = (".jpg", ".jpeg", ".png")
 
@@ -71,7 +82,7 @@ _KEPT = {"findings": "findings", "machine": "machine", "birads": "birads_as_publ
 
 def claims(names: Sequence[str]) -> int:
     """Return how many names look like CDD-CESM's own."""
-    return sum(bool(_image_id(name)) or bool(_TABLE.fullmatch(_leaf(name))) for name in names)
+    return sum(bool(_image_id(name)) or bool(_TABLE.fullmatch(leaf(name))) for name in names)
 
 
 lesions = listed_lesions
@@ -87,16 +98,17 @@ def index(source: Source, options: ReadOptions) -> Index:
         if not image_id:
             continue
         if image_id in images:
-            left_out.append(
-                LeftOut("duplicate_image", f"the same image as {images[image_id]}", (name,))
-            )
+            message = f"the same image as {images[image_id]}"
+            left_out.append(LeftOut("duplicate_image", message, (name,), image_id))
         else:
             images[image_id] = name
     if not images:
         raise ArchiveError("no image named like P1_L_DM_MLO.jpg", where=str(source.location))
-    table = _regions_table(source, names)
-    book, warnings = _workbook(source, names)
+    table, warnings = _regions_table(source, names)
+    book, more = _workbook(source, names)
+    warnings += more
     regions, failed = _by_image(table)
+    warnings += _other_files(source, images, regions)
     facts, bad_rows = _facts(book)
     failed += bad_rows
     records = tuple(
@@ -112,11 +124,14 @@ def index(source: Source, options: ReadOptions) -> Index:
         left_out=tuple(left_out),
         failed=tuple(failed),
         warnings=tuple(warnings),
+        notes=_notes(records),
     )
 
 
-def _leaf(name: str) -> str:
-    return name.rsplit("/", 1)[-1]
+def _notes(records: Iterable[Record]) -> tuple[str, ...]:
+    """Say how many images are called normal and have regions: 8, as published."""
+    odd = sum(bool(one.image and one.lesions and one.pathology == "normal") for one in records)
+    return (f"{counted(odd, 'image')} with regions, called normal by the workbook",) if odd else ()
 
 
 def _image_id(name: str) -> str:
@@ -128,52 +143,76 @@ def _image_id(name: str) -> str:
 
 
 def _is_document(name: str) -> bool:
-    leaf = _leaf(name)
-    return bool(_TABLE.fullmatch(leaf) or _BOOK.fullmatch(leaf)) or ending(name) == ".docx"
+    known = any(pattern.fullmatch(leaf(name)) for pattern in (_TABLE, _BOOK))
+    return known or ending(name) == ".docx"
 
 
-def _regions_table(source: Source, names: Sequence[str]) -> Table:
-    found = [name for name in names if _TABLE.fullmatch(_leaf(name))]
+def _regions_table(source: Source, names: Sequence[str]) -> tuple[Table, list[Warned]]:
+    """Return the table of regions: of several, that of the highest version."""
+    found = sorted((int(m[1] or 1), n) for n in names if (m := _TABLE.fullmatch(leaf(n))))
     if not found:
         raise ArchiveError(
             "no table of regions (Radiology_hand_drawn_segmentations_v2.csv)",
             where=str(source.location),
-            hint="it is a separate download on the page of the collection; put it beside the images",
+            hint="it is a separate download of the collection; put it beside the images",
         )
-    return _checked(read_csv(read(source, found[0]), found[0]))
-
-
-def _checked(table: Table) -> Table:
+    *others, (_, name) = found
+    try:
+        table = read_csv(read(source, name), name)
+    except RecordError as error:
+        raise ArchiveError(
+            f"the table of regions cannot be read: {error.args[0]}", where=name
+        ) from error
     missing = {"filename", "region_shape_attributes", "region_id"} - set(table.headers)
     if missing:
         raise ArchiveError(
-            f"the table of regions has no column {', '.join(sorted(missing))}", where=table.name
+            f"the table of regions has no column {', '.join(sorted(missing))}", where=name
         )
-    return table
+    message = f"not read: the regions are those of {name}"
+    return table, [Warned("table_not_read", message, other) for _, other in others]
+
+
+def _other_files(
+    source: Source, images: Mapping[str, str], regions: Mapping[str, list[Row]]
+) -> list[Warned]:
+    """Warn of images of another size in bytes than those that the regions were drawn on."""
+    drawn_on = {image_id: rows[0].get("file_size") for image_id, rows in regions.items()}
+    known = [i for i in sorted(images) if drawn_on.get(i, "").isdigit()]
+    other = [i for i in known if source.size(images[i]) != int(drawn_on[i])]
+    if not other:
+        return []
+    message = (
+        f"{len(other)} of {len(known)} images are not the files that the regions were drawn on"
+        f" (another size in bytes, first {other[0]}): if they were resized, the masks are wrong"
+    )
+    return [Warned("image_changed", message, images[other[0]])]
 
 
 def _workbook(source: Source, names: Sequence[str]) -> tuple[Table | None, list[Warned]]:
-    found = [
-        name for name in names if _BOOK.fullmatch(_leaf(name)) and not _leaf(name).startswith("~$")
-    ]
+    found = [name for name in names if _BOOK.fullmatch(leaf(name))]
     if not found:
         message = "no Radiology-manual-annotations.xlsx: BI-RADS, density and pathology unknown"
         return None, [Warned("table_missing", message)]
     try:
-        return read_xlsx(read(source, found[0]), found[0], "all"), []
+        book = read_xlsx(read(source, found[0]), found[0], "all")
     except RecordError as error:
         return None, [Warned(error.code, str(error.args[0]), found[0])]
+    if "image_name" not in book.headers:
+        message = "its sheet `all` has no column Image_name"
+        return None, [Warned("unreadable_table", message, found[0])]
+    return book, []
 
 
 def _by_image(table: Table) -> tuple[defaultdict[str, list[Row]], list[Failed]]:
-    good, failed = sound_rows(table)
+    failed: list[Failed] = []
     regions: defaultdict[str, list[Row]] = defaultdict(list)
-    for row in good:
+    for row in table.rows:
         image_id = _image_id(row.raw("filename"))
         if image_id:
             regions[image_id].append(row)
         else:
-            message = f"{row.raw('filename')[:60]!r} is not an image name of this dataset"
+            name = row.raw("filename")[:60]
+            message = row.damage or f"{name!r} is not an image name of this dataset"
             failed.append(Failed("unreadable_row", message, (row.item,)))
     return regions, failed
 
@@ -184,11 +223,12 @@ def _facts(book: Table | None) -> tuple[defaultdict[str, list[Row]], list[Failed
         return facts, []
     good, failed = sound_rows(book)
     for row in good:
-        match = _IMAGE.fullmatch(row.raw("image_name"))
-        if match:
-            facts[match[0].upper()].append(row)
+        name = row.raw("image_name")
+        image_id = _image_id(name) or _image_id(f"{name}.jpg")
+        if image_id:
+            facts[image_id].append(row)
         else:
-            message = f"{row.raw('image_name')[:60]!r} is not an image name of this dataset"
+            message = f"{name[:60]!r} is not an image name of this dataset"
             failed.append(Failed("unreadable_row", message, (row.item,)))
     return facts, failed
 
@@ -208,8 +248,11 @@ def _record(
     left_out = "" if image else "no_image"
     if image and options.image_type not in ("all", image_type.lower()):
         left_out = "image_type_not_chosen"
+    shapes = [(region, _shape(region)) for region in regions]
+    marked = [(region, shape) for region, shape in shapes if shape is not None]
+    blank = [region.item for region, shape in shapes if shape is None]
     suspicious = {}
-    if not regions and pathology not in ("normal", ""):
+    if not marked and pathology not in ("normal", ""):
         suspicious["*"] = f"the workbook says {pathology}"
     return Record(
         record_id=image_id,
@@ -222,8 +265,8 @@ def _record(
         birads=highest_birads(birads.split("$")),
         density=row.get("breast_density_(acr)", "acr"),
         pathology=pathology,
-        lesions=tuple(_lesion(region, pathology) for region in regions if _has_shape(region)),
-        rows=tuple([fact.item for fact in facts] + [r.item for r in regions if not _has_shape(r)]),
+        lesions=tuple(_lesion(row, shape, pathology) for row, shape in marked) + _lost(regions),
+        rows=(*(fact.item for fact in facts), *blank),
         left_out=left_out,
         free_of=("*",) if pathology == "normal" or suspicious else (),
         suspicious=suspicious,
@@ -231,19 +274,34 @@ def _record(
     )
 
 
-def _has_shape(row: Row) -> bool:
-    """Tell a region from a row that only says that the image has none ("{}")."""
-    return row.raw("region_shape_attributes") not in ("", "{}")
+def _shape(row: Row) -> Shape | None:
+    """Return the shape of a region; None for a row that only says that there is none ("{}")."""
+    if row.damage:
+        return Unreadable("unreadable_row", row.damage)
+    text = row.raw("region_shape_attributes")
+    if not text and row.get("region_count") != "0":
+        return Unreadable("unreadable_contour", "the region has no shape")
+    return shape_or_unreadable(partial(read_shape, text, row.item))
 
 
-def _lesion(row: Row, pathology: str) -> Lesion:
-    shape = shape_or_unreadable(partial(read_shape, row.raw("region_shape_attributes"), row.item))
-    assert shape is not None
+def _lesion(row: Row, shape: Shape, pathology: str) -> Lesion:
     return Lesion(
-        lesion_id=row.raw("region_id"),
+        lesion_id=row.raw("region_id") or "row" + row.item.rsplit("#", 1)[1],
         kind="finding",
         label="",
         shape=shape,
         source=row.item,
         pathology=pathology,
+    )
+
+
+def _lost(regions: list[Row]) -> tuple[Lesion, ...]:
+    """Return an unreadable lesion if the rows of an image are fewer than their region_count."""
+    counts = [int(count) for row in regions if (count := row.get("region_count")).isdigit()]
+    if max(counts, default=0) <= len(regions):
+        return ()
+    message = f"the table announces {max(counts)} regions of this image and holds {len(regions)}"
+    shape = Unreadable("unreadable_contour", message)
+    return (
+        Lesion(lesion_id="lost", kind="finding", label="", shape=shape, source=regions[0].item),
     )

@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bcseg.adapters.base import Info, ReadOptions, listed_lesions
+from bcseg.adapters.base import Info, ReadOptions, leaf, listed_lesions, spelling
 from bcseg.errors import ArchiveError
 from bcseg.records import LESION_KINDS, Index, Lesion, Raster, Record
 from bcseg.source import Source
@@ -63,7 +63,8 @@ _CLASSES = {
     "unclassified": "unclassified",
 }
 _FILE = re.compile(r"(\d+)_(\d+)(?:_(.+))?\.png", re.IGNORECASE)
-_ANNOTATOR = re.compile(r"(?:^|/)annotator[_ -]?(\d)/", re.IGNORECASE)
+_WORDS = {spelling(word): word for word in _CLASSES}
+_ANNOTATOR = re.compile(r"(?:^|(?<=/))annotator[_ -]?(\d)/", re.IGNORECASE)
 _TEST = re.compile(r"(?:^|/)test[_ -]?data/", re.IGNORECASE)
 _DOCUMENTS = (".json", ".md", ".txt", ".pdf", ".csv")
 
@@ -81,7 +82,7 @@ def claims(names: Sequence[str]) -> int:
     """Return how many names look like CSAW-S's own."""
     count = 0
     for name in names:
-        match = _FILE.fullmatch(name.rsplit("/", 1)[-1])
+        match = _FILE.fullmatch(leaf(name))
         if match and name.split("/")[-2:-1] == [match[1]]:
             count += 1
     return count
@@ -97,14 +98,23 @@ def index(source: Source, options: ReadOptions) -> Index:
         raise ArchiveError(
             "no image named like anonymized_dataset/012/012_0.png", where=str(source.location)
         )
+    if not any(film.masks for film in films.values()):
+        raise ArchiveError(
+            "no mask named like anonymized_dataset/012/012_0_cancer.png",
+            where=str(source.location),
+            hint="unpack the whole archive: without masks every image would seem to be healthy",
+        )
     numbers = _collection_numbers(films)
     records = [
         record
-        for key in sorted(films)
+        for key in films
         for record in _records(key, films[key], options, numbers.get(key, ""))
     ]
     documents = [name for name in source.names() if name.lower().endswith(_DOCUMENTS)]
-    return Index(records=tuple(records), documents=tuple(documents))
+    return Index(
+        records=tuple(sorted(records, key=lambda record: record.record_id)),
+        documents=tuple(documents),
+    )
 
 
 _Key = tuple[str, str, str]  # part, patient, number of the image
@@ -112,14 +122,17 @@ _Key = tuple[str, str, str]  # part, patient, number of the image
 
 def _films(names: Sequence[str]) -> dict[_Key, _Film]:
     films: defaultdict[_Key, _Film] = defaultdict(_Film)
+    readers = {name: match for name in names if (match := _ANNOTATOR.search(name))}
+    beside = {name[: match.start()] for name, match in readers.items()}
     for name in names:
-        match = _FILE.fullmatch(name.rsplit("/", 1)[-1])
+        match = _FILE.fullmatch(leaf(name))
         if not match:
             continue
-        part = "test" if _TEST.search(name) or _ANNOTATOR.search(name) else "train"
+        reader = readers.get(name)
+        part = "test" if reader or _is_test(name, beside) else "train"
         film = films[part, match[1], match[2]]
-        word = (match[3] or "").strip().lower()
-        reader = _ANNOTATOR.search(name)
+        given = (match[3] or "").strip().lower()
+        word = _WORDS.get(spelling(given), given)
         if not word and not reader and not film.image:
             film.image = name
         elif word in _CLASSES and word not in film.masks[reader[1] if reader else "1"]:
@@ -127,6 +140,14 @@ def _films(names: Sequence[str]) -> dict[_Key, _Film]:
         else:
             film.others.append((name, _why_unused(word)))
     return films
+
+
+def _is_test(name: str, beside: set[str]) -> bool:
+    """Tell a test image: in the folder test_data, or in one beside those of the annotators."""
+    if _TEST.search(name):
+        return True
+    places = {root for root in beside if name.startswith(root)}
+    return any(spelling(name[len(root) :]).startswith("anonymized") for root in places)
 
 
 def _why_unused(word: str) -> str:
@@ -196,8 +217,19 @@ def _record(
         others=tuple(sorted(others)),
         left_out=left_out if film.image else "no_image",
         free_of=("*",) if marked else (),
+        suspicious=_marked_by_others(film, readers[0]) if options.annotator in "123" else {},
         attributes={"collection_number": collection_number} if collection_number else {},
     )
+
+
+def _marked_by_others(film: _Film, reader: str) -> dict[str, str]:
+    """Return for each kind that only other annotators marked who did."""
+    return {
+        kind: f"not marked by annotator {reader}, but by {', '.join(others)}"
+        for word, kind in _CLASSES.items()
+        if word not in film.masks.get(reader, {})
+        and (others := [one for one in sorted(film.masks) if word in film.masks[one]])
+    }
 
 
 def _lesion(word: str, kind: str, files: tuple[str, ...], readers: tuple[str, ...]) -> Lesion:

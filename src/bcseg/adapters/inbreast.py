@@ -9,7 +9,7 @@ Layout, as released ("INbreast Release 1.0"):
     INbreast.csv, INbreast.xls                             one row an image: BI-RADS, ACR density
     MedicalReports/*.txt                                   not read
 
-Folder names are not looked at: users rename them. File names say ML where the tables say MLO.
+Folder names are not needed: users rename them. File names say ML where the tables say MLO.
 The patient is known from the hash in the file name only.
 """
 
@@ -18,8 +18,19 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Literal
 
-from bcseg.adapters.base import Info, Read, ReadOptions, ending, sound_rows, spelling, stem
+from bcseg.adapters.base import (
+    Info,
+    Read,
+    ReadOptions,
+    ending,
+    folder,
+    leaf,
+    sound_rows,
+    spelling,
+    stem,
+)
 from bcseg.errors import ArchiveError, RecordError
 from bcseg.formats.osirix import OPEN_LINE, PENCIL, Region, read_regions
 from bcseg.formats.tables import Row, Table, read_csv, read_xls
@@ -31,6 +42,7 @@ from bcseg.records import (
     Laterality,
     LeftOut,
     Lesion,
+    Point,
     Polygon,
     Record,
     Shape,
@@ -65,9 +77,7 @@ INFO = Info(
 _IMAGE = re.compile(
     r"(\d{6,9})(?:_([0-9a-f]{8,32})_MG_([LR])_([A-Z]+)_ANON)?(?:\.dcm)?", re.IGNORECASE
 )
-_CONTOURS = re.compile(r"(\d{6,9})\.xml", re.IGNORECASE)
-_MUSCLE = re.compile(r"(\d{6,9})_muscle\.xml", re.IGNORECASE)
-_UNUSED = {".roi": "same_contours_binary", ".m": "document"}
+_CONTOURS = re.compile(r"(\d{6,9})(?:[ _-]?muscle)?\.xml", re.IGNORECASE)
 
 # ROI names enumerated in the full set, by their spelling without blanks and case
 _KINDS = {
@@ -87,15 +97,15 @@ _NAMELESS = re.compile(r"unnamed|point\d*|roi\d*|")  # finding, or calcification
 
 def claims(names: Sequence[str]) -> int:
     """Return how many names look like INbreast's own."""
-    return sum(bool(_image(name) or _CONTOURS.fullmatch(_leaf(name))) for name in names)
+    return sum(bool(_image(name) or _CONTOURS.fullmatch(leaf(name))) for name in names)
 
 
 def index(source: Source, options: ReadOptions) -> Index:
     """Return the records of the archive; raises ArchiveError if it has no image or no contours."""
     names = source.names()
     images, left_out = _images(names)
-    contours = {m[1]: n for n in names if (m := _CONTOURS.fullmatch(_leaf(n)))}
-    muscles = {m[1]: n for n in names if (m := _MUSCLE.fullmatch(_leaf(n)))}
+    contours, same = _contour_files(source, [name for name in names if not _is_muscle(name)])
+    muscles, same_muscles = _contour_files(source, [name for name in names if _is_muscle(name)])
     if not images:
         raise ArchiveError(
             "no image named like 20586908_6c613a14b80a8591_MG_R_CC_ANON.dcm",
@@ -113,13 +123,11 @@ def index(source: Source, options: ReadOptions) -> Index:
     return Index(
         records=tuple(
             _record(file_id, files, options)
-            for file_id in sorted(
-                images.keys() | contours.keys() | muscles.keys() | rows.keys(), key=int
-            )
+            for file_id in sorted(images.keys() | contours.keys() | muscles.keys() | rows.keys())
         ),
         tables={table.name: len(table.rows) for table in tables},
         documents=tuple(n for n in names if ending(n) in (".csv", ".xls", ".pdf", ".txt", ".m")),
-        left_out=(*left_out, *blank),
+        left_out=(*left_out, *same, *same_muscles, *blank),
         failed=(*failed, *bad),
         warnings=tuple(warnings),
     )
@@ -129,18 +137,45 @@ def lesions(record: Record, read: Read, options: ReadOptions) -> tuple[Lesion, .
     """Return the regions of the contour files; raises RecordError if a file cannot be read."""
     found: list[Lesion] = []
     for name in record.annotations:
-        muscle = bool(_MUSCLE.fullmatch(_leaf(name)))
+        muscle = _is_muscle(name)
         for region in read_regions(read(name), name):
             found.append(_lesion(region, name, record, muscle, options))
     return tuple(found)
 
 
-def _leaf(name: str) -> str:
-    return name.rsplit("/", 1)[-1]
-
-
 def _image(name: str) -> re.Match[str] | None:
     return _IMAGE.fullmatch(stem(name)) if ending(name) in (".dcm", ".dicom", ".png") else None
+
+
+def _is_muscle(name: str) -> bool:
+    return "muscle" in leaf(name).lower() or "pectoralmuscle" in spelling(folder(name))
+
+
+def _contour_files(
+    source: Source, names: Sequence[str]
+) -> tuple[dict[str, list[str]], list[LeftOut]]:
+    """Return the contour files of each image, without exact copies.
+
+    Of two different ones neither is believed: their regions have the same ids, so that the
+    record fails.
+    """
+    files: defaultdict[str, list[str]] = defaultdict(list)
+    left_out: list[LeftOut] = []
+    for name in names:
+        match = _CONTOURS.fullmatch(leaf(name))
+        if match is None:
+            continue
+        first = next((one for one in files[match[1]] if _same(source, one, name)), "")
+        if first:
+            message = f"the same contours as {first}"
+            left_out.append(LeftOut("duplicate_contour", message, (name,), match[1], "contour"))
+        else:
+            files[match[1]].append(name)
+    return dict(files), left_out
+
+
+def _same(source: Source, one: str, other: str) -> bool:
+    return source.size(one) == source.size(other) and read(source, one) == read(source, other)
 
 
 class _Files:
@@ -149,8 +184,8 @@ class _Files:
     def __init__(
         self,
         images: dict[str, str],
-        contours: dict[str, str],
-        muscles: dict[str, str],
+        contours: dict[str, list[str]],
+        muscles: dict[str, list[str]],
         rows: dict[str, list[Row]],
     ) -> None:
         self.images, self.contours, self.muscles, self.rows = images, contours, muscles, rows
@@ -163,8 +198,8 @@ def _images(names: Sequence[str]) -> tuple[dict[str, str], list[LeftOut]]:
     for name in sorted(names, key=lambda name: (ending(name) == ".png", -len(stem(name)), name)):
         match = _image(name)
         if match is None:
-            if ending(name) in _UNUSED and ending(name) != ".m":
-                left_out.append(LeftOut(_UNUSED[ending(name)], "read from the XML", (name,)))
+            if ending(name) == ".roi":
+                left_out.append(LeftOut("same_contours_binary", "read from the XML", (name,)))
         elif match[1] in images:
             message = f"the same image as {images[match[1]]}"
             left_out.append(LeftOut("duplicate_image", message, (name,), match[1]))
@@ -174,16 +209,18 @@ def _images(names: Sequence[str]) -> tuple[dict[str, str], list[LeftOut]]:
 
 
 def _tables(source: Source, names: Sequence[str]) -> tuple[list[Table], list[Failed], list[Warned]]:
-    """Read INbreast.csv, else INbreast.xls (they agree; the workbook names the normals too)."""
+    """Read INbreast.csv and INbreast.xls (they agree; the workbook names the normals too)."""
     tables: list[Table] = []
     failed: list[Failed] = []
     warnings: list[Warned] = []
     for name in names:
-        if spelling(_leaf(name)) not in ("inbreast.csv", "inbreast.xls"):
+        if spelling(leaf(name)) not in ("inbreast.csv", "inbreast.xls"):
             continue
         try:
             data = read(source, name)
-            tables.append(read_csv(data, name) if ending(name) == ".csv" else read_xls(data, name))
+            tables.append(
+                _checked(read_csv(data, name) if ending(name) == ".csv" else read_xls(data, name))
+            )
         except RecordError as error:
             if error.code == "missing_extra":
                 warnings.append(Warned(error.code, f"{error.args[0]}: {error.hint}", name))
@@ -193,6 +230,12 @@ def _tables(source: Source, names: Sequence[str]) -> tuple[list[Table], list[Fai
         message = "no INbreast.csv: BI-RADS and density unknown"
         warnings.append(Warned("table_missing", message))
     return tables, failed, warnings
+
+
+def _checked(table: Table) -> Table:
+    if "file_name" not in table.headers:
+        raise RecordError("the table has no column File Name", code="unreadable_table")
+    return table
 
 
 def _rows_by_image(
@@ -205,7 +248,7 @@ def _rows_by_image(
         good, bad = sound_rows(table)
         failed += bad
         for row in good:
-            file_name = row.get("file_name")
+            file_name = row.get("file_name").removesuffix(".0")  # saved as a number by pandas
             if re.fullmatch(r"\d{6,9}", file_name):
                 rows[file_name].append(row)
             elif file_name:
@@ -221,17 +264,13 @@ def _record(file_id: str, files: _Files, options: ReadOptions) -> Record:
     match = _image(image)
     patient = (match[2] or "").lower() if match else ""
     rows = files.rows.get(file_id, [])
-    contours, muscle = files.contours.get(file_id, ""), files.muscles.get(file_id, "")
-    annotations = [contours] if contours else []
+    annotations = list(files.contours.get(file_id, ()))
+    free_of, suspicious = _verdict(bool(annotations), rows)
     others = []
-    if muscle:
-        if "pectoral_muscle" in options.kinds:
-            annotations.append(muscle)
-        else:
-            others.append((muscle, "kind_not_chosen"))
-    birads = _first(rows, "bi_rads")
-    free_of, suspicious = _verdict(bool(contours), rows, birads)
-    acquisition = _first(rows, "acquisition_date")
+    if "pectoral_muscle" in options.kinds:
+        annotations += files.muscles.get(file_id, ())
+    else:
+        others = [(name, "kind_not_chosen") for name in files.muscles.get(file_id, ())]
     return Record(
         record_id=file_id,
         image=image,
@@ -239,7 +278,7 @@ def _record(file_id: str, files: _Files, options: ReadOptions) -> Record:
         group=f"inbreast:{patient}" if patient else "",
         laterality=_side((match[3] if match else "") or _first(rows, "laterality")),
         view=_view((match[4] if match else "") or _first(rows, "view")),
-        birads=birads,
+        birads=_first(rows, "bi_rads"),
         density=_first(rows, "acr"),
         annotations=tuple(annotations),
         rows=tuple(row.item for row in rows),
@@ -247,8 +286,7 @@ def _record(file_id: str, files: _Files, options: ReadOptions) -> Record:
         left_out="" if image else "no_image",
         free_of=free_of,
         suspicious=suspicious,
-        # year and half of the year, as published: "200801"
-        attributes={"acquisition": acquisition} if acquisition else {},
+        attributes=_attributes(rows),
     )
 
 
@@ -272,23 +310,31 @@ _FLAGS = {
 }  # columns of INbreast.xls that hold an X where the radiologist saw one
 
 
-def _verdict(
-    contours: bool, rows: list[Row], birads: str
-) -> tuple[tuple[str, ...], dict[str, str]]:
+def _flags(rows: list[Row]) -> dict[str, str]:
+    """Return the kinds that INbreast.xls flags, with its column; the contours may say otherwise."""
+    return {kind: column for column, kind in _FLAGS.items() if any(row.get(column) for row in rows)}
+
+
+def _attributes(rows: list[Row]) -> dict[str, str]:
+    # the date is year and half of the year, as published: "200801"
+    found = {"acquisition": _first(rows, "acquisition_date"), "flags": " ".join(_flags(rows))}
+    return {key: text for key, text in found.items() if text}
+
+
+def _verdict(contours: bool, rows: list[Row]) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return which kinds the archive calls absent, and why that is not to be believed.
 
     BI-RADS 2 and above on an image without any contour says that something was seen there: its
     contour file may be missing from this copy.
     """
-    flagged = {
-        kind: f"INbreast.xls flags {column}"
-        for column, kind in _FLAGS.items()
-        if any(row.get(column) for row in rows)
-    }
-    normal = any("normal" in row.get("lesion_annotation_status").lower() for row in rows)
-    if contours or normal or birads == "1":
+    flagged = {kind: f"INbreast.xls flags {column}" for kind, column in _flags(rows).items()}
+    if contours:
         return ("*",), flagged
-    return (("*",), {"*": f"no contour, but BI-RADS {birads}"}) if birads else ((), flagged)
+    birads = _first(rows, "bi_rads")
+    if birads not in ("", "1"):
+        return ("*",), flagged | {"*": f"no contour, but BI-RADS {birads}"}
+    normal = any("normal" in row.get("lesion_annotation_status").lower() for row in rows)
+    return ("*",) if normal or birads else (), flagged
 
 
 def _lesion(
@@ -326,8 +372,14 @@ def _shape(region: Region, record: Record, muscle: bool, options: ReadOptions) -
     if len(points) < 3:
         return Dots(points)
     # the other format of muscle files has no type, and holds the same open lines
-    if region.type == OPEN_LINE or (muscle and region.type is None):
-        return CornerLine(points, "L" if record.laterality == "L" else "R")
+    if _kind(region, muscle) == "pectoral_muscle" and region.type in (OPEN_LINE, None):
+        return CornerLine(points, record.laterality or _wall(points))
     if region.type in (PENCIL, None):
         return Spline(points, region.area_cm2)
-    return Polygon(points)
+    return Polygon(points, closed=region.type != OPEN_LINE)
+
+
+def _wall(line: tuple[Point, ...]) -> Literal["L", "R"]:
+    """Return the side of the chest wall, on which the lower end of a muscle's edge lies."""
+    upper, lower = sorted((line[0], line[-1]), key=lambda point: point[1])
+    return "L" if lower[0] < upper[0] else "R"

@@ -9,6 +9,7 @@ References are to the DICOM standard: PS3.3 (information objects), PS3.5 (encodi
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import re
 import struct
@@ -94,7 +95,7 @@ _PIXEL_TAGS = (
 )
 
 _UID = re.compile(r"[0-9.]{1,64}")
-_CODE = re.compile(r"[A-Z]{2,3}")
+_MODALITIES = ("MG", "DX", "CR", "RG", "OT", "SEG", "SR", "PR", "KO")
 _DIRECTIONS = re.compile(r"CC|MLO|[APRLHF]{1,3}(\\[APRLHF]{1,3})?")
 _CBIS_PATIENT_ID = re.compile(
     r"((Mass|Calc)-(Training|Test)_)?P_\d{5}_(LEFT|RIGHT)_(CC|MLO)(_\d+)?(\.dcm)?"
@@ -338,7 +339,7 @@ def _header(parsed: _Parsed) -> Header:
         sop_instance_uid=_uid(of, "SOPInstanceUID"),
         series_instance_uid=_uid(of, "SeriesInstanceUID"),
         study_instance_uid=_uid(of, "StudyInstanceUID"),
-        modality=_word(of, "Modality", _CODE),
+        modality=_word(of, "Modality", _MODALITIES),
         transfer_syntax_uid=parsed.transfer_syntax,
         rows=_positive(of, "Rows"),
         columns=_positive(of, "Columns"),
@@ -550,8 +551,12 @@ def _unsupported(syntax: str, name: str) -> RecordError:
 
 
 def _decode_rle(frame: bytes, layout: _Layout, syntax: str, name: str) -> NDArray[Any]:
-    """Decode RLE Lossless, which is planar (PS3.5 G)."""
-    from rle.utils import decode_pixel_data
+    """Decode RLE Lossless: a segment for each byte of a sample, high byte first (PS3.5 G).
+
+    Segment by segment, because pylibjpeg-rle panics on a frame whose segments are too long, past
+    any `except Exception`, and imagecodecs' decoder (2026.3) crashes the process on damaged ones.
+    """
+    from rle.rle import decode_segment  # type: ignore[import-not-found]
 
     if layout.size_in_bytes > 64 * len(frame):  # PackBits makes at most 128 bytes of 2
         raise RecordError(
@@ -559,16 +564,31 @@ def _decode_rle(frame: bytes, layout: _Layout, syntax: str, name: str) -> NDArra
             code="truncated",
             where=name,
         )
-    decoded = decode_pixel_data(
-        frame,
-        version=2,
-        rows=layout.rows,
-        columns=layout.columns,
-        bits_allocated=layout.allocated,
-        byteorder="<",
-    )
-    stored = np.frombuffer(decoded, "<u2" if layout.allocated == 16 else "|u1")
+    count = layout.samples * layout.allocated // 8
+    number, *offsets = struct.unpack_from("<16L", frame.ljust(64, b"\0"))
+    edges = [*offsets[:count], len(frame)]
+    if number != count or any(a >= b for a, b in itertools.pairwise([63, *edges])):
+        raise RecordError("the RLE header of the pixel data is damaged", where=name)
+    size = layout.rows * layout.columns
+    planes: list[NDArray[Any]] = []
+    for start, end in itertools.pairwise(edges):
+        plane = np.frombuffer(decode_segment(frame[start:end]), np.uint8)
+        if not size <= len(plane) <= size + 1:  # one more: some writers fill up to an even number
+            raise RecordError(
+                f"an RLE segment holds {len(plane):,} bytes for {size:,} pixels", where=name
+            )
+        planes.append(plane[:size])
+    if layout.allocated == 16:
+        planes = [_word_of(*pair) for pair in zip(planes[::2], planes[1::2], strict=True)]
+    stored = planes[0] if len(planes) == 1 else np.concatenate(planes)
     return _shaped(stored, layout, planar=True)
+
+
+def _word_of(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    words = high.astype(np.uint16)
+    words <<= 8
+    words |= low
+    return words
 
 
 def _check_frame(inner: tuple[int, int, int], layout: _Layout, name: str) -> None:

@@ -58,7 +58,7 @@ def read_regions(data: bytes, name: str) -> list[Region]:
         try:
             regions.append(_region(index, entry, f"{name}#{index}"))
         except RecordError as error:
-            label = str(entry.get("Name") or "").strip() if isinstance(entry, dict) else ""
+            label = _name(entry) if isinstance(entry, dict) else ""
             regions.append(Region(index, label, None, (), damage=str(error.args[0])))
     return regions
 
@@ -127,7 +127,7 @@ def _region(index: int, entry: Any, where: str) -> Region:
     kind = entry.get("Type")
     return Region(
         index=index,
-        name=str(entry.get("Name") or "").strip(),
+        name=_name(entry),
         type=kind if isinstance(kind, int) else None,
         points=tuple(_point(text, where) for text in texts),
         area_cm2=_number(entry.get("Area")) or 0.0,
@@ -135,6 +135,11 @@ def _region(index: int, entry: Any, where: str) -> Region:
         minimum=_number(entry.get("Min")),
         maximum=_number(entry.get("Max")),
     )
+
+
+def _name(entry: dict[str, Any]) -> str:
+    name = entry.get("Name")
+    return name.strip() if isinstance(name, str) else ""
 
 
 def _number(value: Any) -> float | None:
@@ -146,7 +151,10 @@ def _point(text: Any, where: str) -> Point:
     try:
         if match is None:
             raise ValueError
-        return float(match[1]), float(match[2])
+        x, y = float(match[1]), float(match[2])
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise ValueError
+        return x, y
     except ValueError:
         raise RecordError(
             f"{str(text)[:40]!r} is not a point", code="unreadable_contour", where=where

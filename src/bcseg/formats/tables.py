@@ -8,7 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import math
+import struct
+import warnings
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +84,7 @@ def read_csv(data: bytes, name: str, *, delimiter: str = "") -> Table:
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
     )
     try:
-        return _table(name, reader)
+        return _table(name, reader, whole_rows=True)
     except csv.Error as error:
         raise RecordError(
             f"row {reader.line_num} is not readable as CSV ({error})",
@@ -90,23 +93,28 @@ def read_csv(data: bytes, name: str, *, delimiter: str = "") -> Table:
         ) from error
 
 
-def _table(name: str, lines: Iterable[Sequence[str]]) -> Table:
+def _table(name: str, lines: Iterable[Sequence[str]], *, whole_rows: bool = False) -> Table:
+    """Return a table; `whole_rows`: a row with fewer cells than the header was cut off."""
     iterator = iter(lines)
     headers = tuple(normalise_header(cell) for cell in next(iterator, ()))
     if not any(headers):
         raise RecordError("the table is empty", code="unreadable_table", where=name)
-    return Table(name, headers, tuple(_rows(name, headers, iterator)))
+    rows = tuple(_rows(name, headers, iterator, whole_rows))
+    return Table(name, headers, rows)
 
 
-def _rows(name: str, headers: tuple[str, ...], lines: Iterator[Sequence[str]]) -> Iterator[Row]:
+def _rows(
+    name: str, headers: tuple[str, ...], lines: Iterator[Sequence[str]], whole_rows: bool
+) -> Iterator[Row]:
     number = 0
+    least = 0 if not whole_rows else max(n for n, text in enumerate(headers, start=1) if text)
     for line in lines:
         if not any(cell.strip() for cell in line):
             continue  # an empty line is no row
         number += 1
         cells = [cell.strip() for cell in line]
         damage = ""
-        if any(cells[len(headers) :]):
+        if any(cells[len(headers) :]) or len(cells) < least:
             damage = f"the row has {len(cells)} cells, the header {len(headers)}"
         yield Row(f"{name}#{number}", dict(zip(headers, cells, strict=False)), damage)
 
@@ -117,19 +125,27 @@ def read_xlsx(data: bytes, name: str, sheet: str) -> Table:
     from openpyxl.utils.exceptions import InvalidFileException
 
     try:
-        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        names = {title.strip().lower(): title for title in book.sheetnames}
-        if sheet.lower() not in names:
-            raise RecordError(
-                f"no sheet named {sheet!r} (it has {', '.join(book.sheetnames)})",
-                code="unreadable_table",
-                where=name,
-            )
-        values = book[names[sheet.lower()]].iter_rows(values_only=True)
-        return _table(f"{name}[{sheet}]", ([_cell(value) for value in line] for line in values))
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, OSError) as error:
+        with warnings.catch_warnings():  # about styles and rules of the workbook, not its cells
+            warnings.simplefilter("ignore")
+            book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+            names = {title.strip().lower(): title for title in book.sheetnames}
+            if sheet.lower() not in names:
+                raise RecordError(
+                    f"no sheet named {sheet!r} (it has {', '.join(book.sheetnames)})",
+                    code="unreadable_table",
+                    where=name,
+                )
+            values = book[names[sheet.lower()]].iter_rows(values_only=True)
+            lines = ([_cell(value) for value in line] for line in values)
+            return _table(f"{name}[{sheet}]", lines)
+    # what openpyxl lets through on damaged files was found by feeding it some
+    except (zipfile.BadZipFile, InvalidFileException, zlib.error, SyntaxError, ValueError,
+            LookupError, TypeError, AttributeError, NotImplementedError, EOFError,
+            OSError) as error:  # fmt: skip
         raise RecordError(
-            f"not a readable workbook ({error})", code="unreadable_table", where=name
+            f"not a readable workbook ({str(error) or type(error).__name__})",
+            code="unreadable_table",
+            where=name,
         ) from error
 
 
@@ -150,9 +166,12 @@ def read_xls(data: bytes, name: str, sheet: int = 0) -> Table:
         lines = ([_cell(value) for value in cells.row_values(i)] for i in range(cells.nrows))
         return _table(name, lines)
     # xlrd raises many kinds of error on a damaged file, its own and built-in ones
-    except (xlrd.XLRDError, IndexError, ValueError, AssertionError, KeyError, OSError) as error:
+    except (xlrd.XLRDError, struct.error, LookupError, ValueError, TypeError, AttributeError,
+            AssertionError, OverflowError, MemoryError, OSError) as error:  # fmt: skip
         raise RecordError(
-            f"not a readable workbook ({error})", code="unreadable_table", where=name
+            f"not a readable workbook ({str(error) or type(error).__name__})",
+            code="unreadable_table",
+            where=name,
         ) from error
 
 

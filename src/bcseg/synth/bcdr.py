@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcseg.records import Size
+from bcseg.synth.documents import workbook
 from bcseg.synth.phantom import (
     Built,
     Plane,
@@ -77,6 +79,7 @@ class _Lesion:
     radius: float  # fraction of the width
     flags: tuple[str, ...] = ("nodule",)
     classification: str = "Benign"
+    cut: bool = False  # the last y of its outline is missing in the table
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class _Plan:
     lesions: tuple[_Lesion, ...] = ()
     size: Size = _LARGE
     series: int | None = 1
+    absent: bool = False  # the tables list an image that was not downloaded
 
     @property
     def filename(self) -> str:
@@ -179,29 +183,76 @@ _PLANS = (
     ),
 )
 
+# what a --quirks archive holds besides
+_QUIRKS = (
+    _Plan("D01", 9, 16, "RCC", "55", "3", (
+        _Lesion("50", 800, (0.36, 0.48), 0.06, cut=True),
+    ), _SMALL),
+    _Plan("D01", 10, 17, "LCC", "71", "4", (
+        _Lesion("51", 801, (0.30, 0.46), 0.06, classification="Malignant"),
+        _Lesion("52", 802, (0.44, 0.58), 0.05, classification="malign "),
+    ), _SMALL),
+    _Plan("D01", 11, 18, "RO", "47", "2", (_Lesion("53", 803, (0.4, 0.6), 0.05),), _SMALL,
+          absent=True),
+    _Plan("F02", 103, 122, "LO", "52", "3", (
+        _Lesion("22", 510, (0.42, 0.60), 0.10, ("axillary_adenopathy",)),
+    ), _FILM),
+    _Plan("F03", 183, 189, "RCC", "45.2192", "1", (
+        _Lesion("32", 701, (0.35, 0.50), 0.10, classification="MALIGN"),
+    ), _FILM, None),
+)  # fmt: skip
+_COPY = "BCDR_D01 Dataset Original.xlsx"  # of the outlines, in a mirror, with errors of its own
 
-def build(root: Path, *, images: int = 6, scale: float = 0.125, seed: int = 0) -> Built:
-    """Write the archive; the first 6 images are always there.
+
+def build(
+    root: Path, *, images: int = 6, scale: float = 0.125, seed: int = 0, quirks: bool = False
+) -> Built:
+    """Write the archive; the first 6 images are always there, 8 and more with `quirks`.
 
     Film images are 8 bit, digital ones 14 bit in 16. Outlines are open 8-connected chains of
     whole pixels, the published area is that of the chain closed by a straight segment.
     """
     empty_folder(root)
-    plans = [_plan(number) for number in range(max(images, 6))]
+    plans = [_plan(number) for number in range(max(images, len(_PLANS) if quirks else 6))]
+    plans += _QUIRKS if quirks else ()
     truths: dict[tuple[str, int], Truth] = {}
     rows: dict[str, list[tuple[_Plan, _Lesion, Points, NDArray[Any]]]] = {}
     for plan in plans:
         chains = {item.segmentation: _chain(plan, item, scale, seed) for item in plan.lesions}
         pixels = _pixels(plan, scale, seed)
-        write_bytes(root / plan.folder / plan.filename, _tiff(pixels))
+        if not plan.absent:
+            write_bytes(root / plan.folder / plan.filename, _tiff(pixels))
         for item in plan.lesions:
             chain = chains[item.segmentation]
             rows.setdefault(plan.subset, []).append((plan, item, chain, pixels))
-            truths.setdefault((plan.record, item.segmentation), _truth(plan, item, chain))
+            if not (item.cut or plan.absent):
+                truths.setdefault((plan.record, item.segmentation), _truth(plan, item, chain))
     for subset in dict.fromkeys(plan.subset for plan in plans):
         members = [plan for plan in plans if plan.subset == subset]
         _tables(root / members[0].folder, members, rows.get(subset, []), seed)
-    return Built(root, len(plans), tuple(truths.values()))
+    if quirks:
+        _retyped(root / "BCDR-D02_dataset" / "bcdr_d02_outlines.csv")
+        write_bytes(root / "BCDR-D01_dataset" / _COPY, _mirrored(rows["D01"]))
+    there = sum(not plan.absent for plan in plans)
+    return Built(root, there, tuple(truths.values()), Counter(_fates(plans)))
+
+
+def _fates(plans: Sequence[_Plan]) -> Iterable[str]:
+    """Yield what becomes of each record: the same image in two sets is one."""
+    records: dict[str, list[_Plan]] = {}
+    for plan in plans:
+        records.setdefault(plan.record, []).append(plan)
+    for copies in records.values():
+        lesions = [item for plan in copies for item in plan.lesions]
+        masses = [item for item in lesions if "nodule" in item.flags]
+        if all(plan.absent for plan in copies):
+            yield "left_out.no_image"
+        elif any(item.cut for item in masses):
+            yield "failed.unreadable_contour"
+        elif masses:
+            yield "pairs"
+        else:
+            yield "left_out.no_chosen_kind" if lesions else "left_out.no_lesion"
 
 
 def _plan(number: int) -> _Plan:
@@ -323,7 +374,8 @@ def _flag_cells(item: _Lesion) -> list[object]:
 
 
 def _outline_cells(plan: _Plan, item: _Lesion, chain: Points) -> list[object]:
-    x, y = (" ".join(str(int(value)) for value in chain[:, axis]) for axis in (0, 1))
+    points = (chain[:, 0], chain[:-1, 1] if item.cut else chain[:, 1])
+    x, y = (" ".join(str(int(value)) for value in axis) for axis in points)
     end = [plan.age, plan.density, item.classification]
     return [*_key_cells(plan, item), plan.filename, x, y, *_flag_cells(item), *end]
 
@@ -353,3 +405,22 @@ def _feature_cells(
     texture = rng.uniform(0.0, 1.0, 13)
     end = [plan.age, plan.density, *(f"{float(value):.6g}" for value in [*numbers, *texture])]
     return [*_key_cells(plan, item), *_flag_cells(item), *end, item.classification]
+
+
+def _retyped(path: Path) -> None:
+    """Take some of the blanks away, as in a copy that a user edited."""
+    header, *rows = path.read_text(encoding="ascii").splitlines()
+    rows = [row.replace(", ", ",", 5) for row in rows]
+    write_bytes(path, "".join(f"{line}\n" for line in (header, *rows)).encode())
+
+
+def _mirrored(rows: Sequence[tuple[_Plan, _Lesion, Points, NDArray[Any]]]) -> bytes:
+    """Return the workbook of a mirror: its first area is wrong, its classes are other words."""
+    words = ("Suspect", "Insufficient", "Malign", "Benign", "No")
+    header = [*_OUTLINES.split(",")[:-1], "segmentation_area", "classification"]
+    lines: list[Sequence[object]] = [header]
+    for number, (plan, item, chain, _) in enumerate(rows):
+        area = shoelace(chain) * (1 if number else 7)
+        word = words[number % len(words)]
+        lines.append([*_outline_cells(plan, item, chain)[:-1], round(area), word])
+    return workbook({"Full Dataset Outlines": lines})

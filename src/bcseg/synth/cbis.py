@@ -1,23 +1,23 @@
-"""A synthetic CBIS-DDSM: four tables and Secondary Capture DICOM files, in one of two layouts.
-
-Layout "A": `<PatientID>/<StudyUID>/<SeriesUID>/000000.dcm`, as the tables say. Layout "B": the tree
-of the NBIA Data Retriever with its metadata.csv.
-"""
+"""A synthetic CBIS-DDSM: four tables and Secondary Capture DICOM files, in any of its layouts."""
 
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from bcseg.errors import UsageError
 from bcseg.records import Size
+from bcseg.synth import cbis_layouts as layouts
+from bcseg.synth.cbis_layouts import Series
 from bcseg.synth.phantom import (
     Built,
     Mask,
@@ -27,10 +27,12 @@ from bcseg.synth.phantom import (
     View,
     ellipse,
     empty_folder,
+    encoded,
     film,
     inside,
     mammogram,
     outline,
+    pixel_fields,
     quantised,
     random_for,
     save_dicom,
@@ -46,13 +48,6 @@ _MASS_HEADER = (
 _CALC_HEADER = _MASS_HEADER.replace("breast_density", "breast density").replace(
     "mass shape,mass margins", "calc type,calc distribution"
 )
-_METADATA = (
-    "Series UID,Collection,3rd Party Analysis,Data Description URI,Subject ID,Study UID,"
-    "Study Description,Study Date,Series Description,Manufacturer,Modality,SOP Class Name,"
-    "SOP Class UID,Number of Images,File Size,File Location,Download Timestamp"
-)
-_MANIFEST = "manifest-ZkhPvrLo5216730872708713142"
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _UID = "1.3.6.1.4.1.9590.100.1.2."
 # A mask of 77/67 = 1.149 times the image: both sides of the image are multiples of 67.
 _SMALL_SIDE, _LARGE_SIDE = 67, 77
@@ -61,7 +56,10 @@ _FULL, _CROP, _MASK = "full mammogram images", "cropped images", "ROI mask image
 
 @dataclass(frozen=True, slots=True)
 class _Lesion:
-    """`order`: the files of the ROI series on disk, "c" crop, "m" mask; "c|m" two series."""
+    """`order`: the files of the ROI series on disk, "c" crop, "m" mask; "c|m" two series; "" none.
+
+    `mask_size`: of a mask that fits no image. `levels`: the mask holds nine grey values, not two.
+    """
 
     place: tuple[float, float]  # from the chest wall, from the top: fractions
     radius: float  # fraction of the width
@@ -70,11 +68,16 @@ class _Lesion:
     pathology: str
     subtlety: str
     order: str = "cm"
+    mask_size: Size | None = None
+    levels: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """`enlarged`: the mask is 1.149 times the image. `blank`: the tags of the older calc test."""
+    """`enlarged`: the mask is 1.149 times the image. `blank`: the tags of the older calc test.
+
+    `twin`: the film stands among Mass and among Calc, and shows the lesions of both.
+    """
 
     part: str  # Mass-Training, Mass-Test, Calc-Training, Calc-Test
     patient: str
@@ -85,10 +88,16 @@ class _Plan:
     size: Size = (4616, 2776)
     enlarged: bool = False
     transfer: str = "implicit"
+    twin: bool = False
 
     @property
     def record(self) -> str:
         return f"{self.part}_{self.patient}_{self.side}_{self.view}"
+
+    @property
+    def film(self) -> str:
+        """The name of the film: what is drawn depends on it alone."""
+        return self.record.split("_", 1)[1] if self.twin else self.record
 
     @property
     def mass(self) -> bool:
@@ -123,32 +132,76 @@ _PLANS = (
 )  # fmt: skip
 
 
+_QUIRKS = (
+    # the masks of two views are exchanged, and one abnormality has two pathologies
+    _Plan("Mass-Training", "P_90353", "LEFT", "CC", "2", (
+        _Lesion((0.36, 0.48), 0.06, ("OVAL", "OBSCURED"), "4", "BENIGN", "3",
+                mask_size=(4688, 3088)),
+    ), (4624, 3056)),
+    _Plan("Mass-Training", "P_90353", "LEFT", "MLO", "2", (
+        _Lesion((0.44, 0.60), 0.06, ("OVAL", "OBSCURED"), "4", "MALIGNANT", "3",
+                mask_size=(4624, 3056)),
+    ), (4688, 3088)),
+    _Plan("Mass-Training", "P_91563", "RIGHT", "MLO", "3", (
+        _Lesion((0.46, 0.60), 0.05, ("ROUND", "N/A"), "4", "BENIGN", "0"),
+        _Lesion((0.26, 0.72), 0.05, ("ROUND", "N/A"), "4", "BENIGN", "3", ""),
+    )),
+    _Plan("Mass-Test", "P_90379", "LEFT", "CC", "1", (
+        _Lesion((0.38, 0.50), 0.06, ("ROUND", "SPICULATED"), "1", "MALIGNANT", "5", levels=True),
+    )),
+    _Plan("Mass-Training", "P_90007", "LEFT", "CC", "2", (
+        _Lesion((0.30, 0.40), 0.05, ("OVAL", "ILL_DEFINED"), "4", "BENIGN", "3"),
+    ), twin=True),
+    _Plan("Calc-Training", "P_90007", "LEFT", "CC", "2", (
+        _Lesion((0.42, 0.60), 0.05, ("PLEOMORPHIC-PLEOMORPHIC", "REGIONAL-REGIONAL"), "4",
+                "MALIGNANT", "4"),
+    ), twin=True),
+    _Plan("Calc-Test", "P_90008", "LEFT", "CC", "0", (
+        _Lesion((0.34, 0.50), 0.06, ("LUCENT_CENTERED", "N/A"), "2", "BENIGN", "3", "c|m"),
+    )),
+)  # fmt: skip
+_TABLES = {
+    "Mass-Training": "mass_case_description_train_set.csv",
+    "Mass-Test": "mass_case_description_test_set.csv",
+    "Calc-Training": "calc_case_description_train_set.csv",
+    "Calc-Test": "calc_case_description_test_set.csv",
+}
+
+
 def build(
-    root: Path, *, images: int = 6, scale: float = 0.125, seed: int = 0, layout: str = "B"
+    root: Path,
+    *,
+    images: int = 6,
+    scale: float = 0.125,
+    seed: int = 0,
+    layout: str = "B",
+    quirks: bool = False,
 ) -> Built:
     """Write the archive; the first 6 images are always there.
 
     The truth of the enlarged mask is on the image's grid: enlarging it and reading it back with
-    nearest neighbours by pixel centres is exact. Raises UsageError for another layout than A, B.
+    nearest neighbours by pixel centres is exact. With `quirks` one table is that of a mirror.
+    Raises UsageError for an unknown layout.
     """
-    if layout not in ("A", "B"):
-        raise UsageError(f"unknown CBIS-DDSM layout {layout!r}", hint="A or B")
+    if layout not in layouts.LAYOUTS:
+        hint = ", ".join(layouts.LAYOUTS)
+        raise UsageError(f"unknown layout {layout!r} of CBIS-DDSM", hint=hint)
     empty_folder(root)
     plans = [_plan(number) for number in range(max(images, 6))]
-    archive = _Archive(root, layout, [], {})
+    plans += _QUIRKS if quirks else ()
+    archive = _Archive(root, layout)
     truths = [truth for plan in plans for truth in _image(archive, plan, scale, seed)]
-    for name, part in (
-        ("mass_case_description_train", "Mass-Training"),
-        ("mass_case_description_test", "Mass-Test"),
-        ("calc_case_description_train", "Calc-Training"),
-        ("calc_case_description_test", "Calc-Test"),
-    ):
-        header = _MASS_HEADER if part.startswith("Mass") else _CALC_HEADER
-        table = _table(header, archive.rows.get(part, []))
-        write_bytes(root / f"{name}_set.csv", table)
-    if layout == "B":
-        write_bytes(root / _MANIFEST / "metadata.csv", _table(_METADATA, archive.series))
-    return Built(root, len(plans), tuple(truths))
+    _write_tables(archive, quirks)
+    return Built(root, len(plans), tuple(truths), Counter(map(_fate, plans)))
+
+
+def _fate(plan: _Plan) -> str:
+    if not plan.mass:
+        return "left_out.no_chosen_kind"
+    if any(not lesion.order for lesion in plan.lesions):
+        return "failed.mask_missing"
+    fits = all(lesion.mask_size is None for lesion in plan.lesions)
+    return "pairs" if fits else "failed.mask_size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,27 +210,9 @@ class _Archive:
 
     root: Path
     layout: str
-    series: list[list[str]]
-    rows: dict[str, list[list[str]]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Series:
-    subject: str
-    study: str
-    uid: str
-    description: str
-    date: str  # YYYYMMDD
-
-    def path(self, number: int) -> str:
-        """Return the path that the tables give to a file of this series."""
-        return f"{self.subject}/{self.study}/{self.uid}/{number:06d}.dcm"
-
-    def folder(self) -> str:
-        """Return the folder of the NBIA Data Retriever: dates, and the last digits of the UIDs."""
-        date = f"{self.date[4:6]}-{self.date[6:]}-{self.date[:4]}"
-        study = f"{date}-DDSM-NA-{self.study[-5:]}"
-        return f"CBIS-DDSM/{self.subject}/{study}/1.000000-{self.description}-{self.uid[-5:]}"
+    series: list[list[str]] = field(default_factory=list)  # metadata.csv, or meta.csv
+    infos: list[list[str]] = field(default_factory=list)  # dicom_info.csv
+    rows: dict[str, list[list[str]]] = field(default_factory=dict)
 
 
 def _plan(number: int) -> _Plan:
@@ -205,21 +240,50 @@ def _size(plan: _Plan, scale: float) -> Size:
 def _image(archive: _Archive, plan: _Plan, scale: float, seed: int) -> list[Truth]:
     """Write one full image and the ROI series of its abnormalities."""
     view = View(_size(plan, scale), "L" if plan.side == "LEFT" else "R", plan.view)
-    rng = random_for(seed, "cbis", plan.record)
-    contours = [_contour(rng, view, lesion) for lesion in plan.lesions]
-    spots = [spot for points in contours for spot in _spots(rng, plan, points)]
+    rng = random_for(seed, "cbis", plan.film)
+    drawn = [(one, lesion, _contour(rng, view, lesion)) for one, lesion in _on_film(plan)]
+    spots = [spot for one, _, points in drawn for spot in _spots(rng, one, points)]
     pixels = quantised(film(rng, mammogram(rng, view, spots), view), 65535)
+    if plan.twin:
+        rng = random_for(seed, "cbis series", plan.record)
     full = _new_series(rng, plan, plan.record, _FULL)
-    _write(archive, plan, full, [(_FULL, pixels)], rng)
+    if archive.layout != "E":
+        _write(archive, plan, full, [(_FULL, pixels)], rng)
     truths = []
-    for number, (lesion, points) in enumerate(zip(plan.lesions, contours, strict=True), start=1):
+    own = [(lesion, points) for one, lesion, points in drawn if one is plan]
+    for number, (lesion, points) in enumerate(own, start=1):
         mask = inside(view.size, points)
-        paths = _roi(archive, plan, (number, lesion.order), _rasters(plan, mask, pixels), rng)
-        archive.rows.setdefault(plan.part, []).append(
-            _row(plan, number, lesion, [full.path(0), *paths])
-        )
-        truths.append(_truth(plan, number, mask))
+        rasters = _rasters(plan, lesion, mask, pixels, scale)
+        if archive.layout == "E":
+            _write_pair(archive, plan, number, pixels, rasters)
+        else:
+            paths = _roi(archive, plan, (number, lesion.order), rasters, rng)
+            row = _row(plan, number, lesion, [full.path(0), *paths])
+            archive.rows.setdefault(plan.part, []).append(row)
+        if lesion.order and lesion.mask_size is None:
+            truths.append(_truth(plan, number, mask))
     return truths
+
+
+def _on_film(plan: _Plan) -> list[tuple[_Plan, _Lesion]]:
+    """Return the lesions that the film shows, each with its record: those of a twin too."""
+    records = [one for one in _QUIRKS if one.film == plan.film] if plan.twin else [plan]
+    return [(one, lesion) for one in records for lesion in one.lesions]
+
+
+def _write_pair(
+    archive: _Archive,
+    plan: _Plan,
+    number: int,
+    pixels: NDArray[Any],
+    rasters: dict[str, NDArray[Any]],
+) -> None:
+    """Write image and mask of one lesion as layout E has them: 8-bit PNG."""
+    lesion = plan.lesions[number - 1]
+    image, mask = layouts.pair_names(plan.record, number, lesion.pathology)
+    write_bytes(archive.root / image, encoded((pixels >> 8).astype(np.uint8), ".png"))
+    if lesion.order:
+        write_bytes(archive.root / mask, encoded(rasters["m"], ".png"))
 
 
 def _contour(rng: np.random.Generator, view: View, lesion: _Lesion) -> Points:
@@ -243,7 +307,9 @@ def _spots(rng: np.random.Generator, plan: _Plan, points: Points) -> list[Spot]:
     ]
 
 
-def _rasters(plan: _Plan, mask: Mask, pixels: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def _rasters(
+    plan: _Plan, lesion: _Lesion, mask: Mask, pixels: NDArray[Any], scale: float
+) -> dict[str, NDArray[Any]]:
     """Return the crop around a lesion and its mask, as they are stored."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     margin = 4
@@ -254,7 +320,26 @@ def _rasters(plan: _Plan, mask: Mask, pixels: NDArray[Any]) -> dict[str, NDArray
     stored = mask.astype(np.uint8) * np.uint8(255)
     if plan.enlarged:
         stored = _enlarged(stored)
+    if lesion.levels:
+        stored = _softened(stored)
+    if lesion.mask_size:
+        other = np.zeros(scaled(lesion.mask_size, scale), np.uint8)
+        height, width = (min(pair) for pair in zip(other.shape, stored.shape, strict=True))
+        other[:height, :width] = stored[:height, :width]
+        stored = other
     return {"c": np.ascontiguousarray(crop), "m": stored}
+
+
+def _softened(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a mask of nine grey values: the lesion is what lies above half of the largest."""
+    within, outside = (
+        cv2.distanceTransform(part, cv2.DIST_L2, 3) for part in (mask, np.uint8(255) - mask)
+    )
+    soft = mask.copy()
+    for distance, inner, outer in ((4, 255, 8), (3, 247, 32), (2, 231, 64), (1, 199, 96)):
+        soft[(within > 0) & (within <= distance)] = inner
+        soft[(outside > 0) & (outside <= distance)] = outer
+    return soft
 
 
 def _enlarged(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -295,13 +380,15 @@ def _roi(
     mask is 000001 for masses and 000000 for calcifications, in two both are 000000.
     """
     number, order = which
+    there, order = bool(order), order or "cm"
     subject = f"{plan.record}_{number}"
     words = {"c": _CROP, "m": _MASK}
     both = _CROP if plan.part == "Calc-Training" else _MASK
     paths: dict[str, str] = {}
     for part in order.split("|"):
         series = _new_series(rng, plan, subject, words.get(part, both))
-        _write(archive, plan, series, [(words[role], rasters[role]) for role in part], rng)
+        if there:
+            _write(archive, plan, series, [(words[role], rasters[role]) for role in part], rng)
         alone = len(part) == 1
         for role in part:
             last = not alone and (role == "m") == plan.mass
@@ -309,9 +396,9 @@ def _roi(
     return [paths["c"], paths["m"]]
 
 
-def _new_series(rng: np.random.Generator, plan: _Plan, subject: str, description: str) -> _Series:
+def _new_series(rng: np.random.Generator, plan: _Plan, subject: str, description: str) -> Series:
     date = {"Mass-Training": "20160720", "Mass-Test": "20161004"}.get(plan.part, "20170829")
-    return _Series(subject, _uid(rng), _uid(rng), description, date)
+    return Series(subject, _uid(rng), _uid(rng), description, date)
 
 
 def _uid(rng: np.random.Generator) -> str:
@@ -323,28 +410,40 @@ def _uid(rng: np.random.Generator) -> str:
 def _write(
     archive: _Archive,
     plan: _Plan,
-    series: _Series,
+    series: Series,
     parts: Sequence[tuple[str, NDArray[Any]]],
     rng: np.random.Generator,
 ) -> None:
     """Write the files of one series in the order given."""
     size = 0
     for number, (description, pixels) in enumerate(parts):
-        name = series.path(number)
-        if archive.layout == "B":
-            name = f"{_MANIFEST}/{series.folder()}/1-{number + 1}.dcm"
-        path = archive.root / name
         blank = plan.blank and description != _CROP
         fields = _fields(plan, series, description, (blank, number + 1))
         rle = plan.transfer == "rle" and description == _FULL
-        fields["SOPInstanceUID"] = _uid(rng)
-        save_dicom(path, fields, pixels, transfer="rle" if rle else "implicit")
+        fields["SOPInstanceUID"] = uid = _uid(rng)
+        name = layouts.place(archive.layout, series, number, uid)
+        path = archive.root / name
+        if archive.layout == "D":
+            write_bytes(path, _jpeg(pixels))
+            infos = fields | pixel_fields(pixels)
+            archive.infos.append(layouts.info_row(name, infos))
+        else:
+            save_dicom(path, fields, pixels, transfer="rle" if rle else "implicit")
         size += path.stat().st_size
-    archive.series.append(_series_row(series, len(parts), size))
+    if archive.layout == "D":
+        archive.series.append(layouts.meta_row(series, len(parts)))
+    else:
+        archive.series.append(layouts.listing_row(series, len(parts), size))
+
+
+def _jpeg(pixels: NDArray[Any]) -> bytes:
+    """Return the upper eight bits as a JPEG: what is black and white in a mask is no longer so."""
+    shallow = pixels if pixels.itemsize == 1 else (pixels >> 8).astype(np.uint8)
+    return encoded(shallow, ".jpg", (cv2.IMWRITE_JPEG_QUALITY, 90))
 
 
 def _fields(
-    plan: _Plan, series: _Series, description: str, which: tuple[bool, int]
+    plan: _Plan, series: Series, description: str, which: tuple[bool, int]
 ) -> dict[str, object]:
     """Return the elements of the header.
 
@@ -356,7 +455,7 @@ def _fields(
     remade = plan.enlarged and description == _MASK
     fields: dict[str, object] = {
         "SpecificCharacterSet": "ISO_IR 100",
-        "SOPClassUID": _SECONDARY_CAPTURE,
+        "SOPClassUID": layouts.SECONDARY_CAPTURE,
         "SOPInstanceUID": "",
         "StudyDate": "" if blank else series.date,
         "ContentDate": "20160601" if remade else "20160426",
@@ -398,28 +497,29 @@ def _row(plan: _Plan, number: int, lesion: _Lesion, paths: Sequence[str]) -> lis
     return [*start, *middle, *judged, full, *ends]
 
 
-def _series_row(series: _Series, files: int, size: int) -> list[str]:
-    date = f"{series.date[4:6]}-{series.date[6:]}-{series.date[:4]}"
-    location = ".\\" + series.folder().replace("/", "\\")
-    return [
-        series.uid,
-        "CBIS-DDSM",
-        "",
-        "https://doi.org/10.7937/K9/TCIA.2016.7O02S9CY",
-        series.subject,
-        series.study,
-        "",
-        date,
-        series.description,
-        "",
-        "MG",
-        "Secondary Capture Image Storage",
-        _SECONDARY_CAPTURE,
-        str(files),
-        f"{size / 1e6:.2f} MB",
-        location,
-        "2021-09-30T21:38:59.207",
-    ]
+def _write_tables(archive: _Archive, quirks: bool) -> None:
+    """Write the four case tables, and the lists of series and files that a layout has."""
+    for part, name in _TABLES.items():
+        header = _MASS_HEADER if part.startswith("Mass") else _CALC_HEADER
+        table = _table(header, archive.rows.get(part, []))
+        if quirks and part == "Mass-Test":
+            table = _mirrored(table)
+        if place := layouts.case_table(archive.layout, name):
+            write_bytes(archive.root / place, table)
+    if archive.layout == "B":
+        listing = archive.root / layouts.MANIFEST / "metadata.csv"
+        write_bytes(listing, _table(layouts.METADATA, archive.series))
+    if archive.layout == "D":
+        write_bytes(archive.root / "csv/meta.csv", _table(layouts.META, archive.series))
+        infos = _table(layouts.DICOM_INFO, archive.infos)
+        write_bytes(archive.root / "csv/dicom_info.csv", infos)
+
+
+def _mirrored(table: bytes) -> bytes:
+    """Return a table as a mirror has it: CRLF, other headers, backslashes in the paths."""
+    header, _, rows = table.partition(b"\n")
+    lines = header.replace(b" ", b"_") + b"\n" + rows
+    return lines.replace(b"/", b"\\").replace(b"N\\A", b"N/A").replace(b"\n", b"\r\n")
 
 
 def _table(header: str, rows: Iterable[Sequence[str]]) -> bytes:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-import re
-import zipfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from io import BytesIO, StringIO
+from io import StringIO
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +15,7 @@ import cv2
 import numpy as np
 
 from bcseg.records import Size
+from bcseg.synth.documents import word_document, workbook
 from bcseg.synth.phantom import (
     Built,
     Spot,
@@ -56,7 +55,17 @@ _COLUMNS = (
     "Machine",
     "Pathology Classification/ Follow up",
 )
-_EARLY = datetime(2022, 1, 1)
+# title of a sheet: the finding it lists
+_SHEETS = {"mass_description": "Mass", "calcifications": "Calcifications"}
+# titles of further sheets, as published
+_MORE_SHEETS = {
+    "distortion": "Distortion",
+    "postoperative": "Postoperative",
+    "postneoajuvant chemotherapy": "Post neoadjuvant",
+    "asymmetry": "Asymmetry",
+    "mass enhancement_description": "Mass enhancement",
+    "nonmass enhancement_description": "Non-mass enhancement",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +90,15 @@ class _Plan:
     subtracted: tuple[_Region, ...] = ()
     size: Size = (2355, 1315)
     suffix: str = ""
-    blank: bool = False  # a blank behind the name of the CM image
+    blanks: tuple[str, ...] = ()  # the images (CM, DM) with a blank behind their names
+    empty_row: bool = False  # the table has a row that says "no region"
 
     def name(self, kind: str) -> str:
         return f"P{self.patient}_{self.side}_{kind}_{self.view}{self.suffix}"
 
     def stem(self, kind: str) -> str:
         """Return the name as it stands in the workbook and on the disk."""
-        return self.name(kind) + (" " if self.blank and kind == "CM" else "")
+        return self.name(kind) + (" " if kind in self.blanks else "")
 
     def regions(self, kind: str) -> tuple[_Region, ...]:
         return self.low if kind == "DM" else self.subtracted
@@ -111,10 +121,16 @@ _PLANS = (
         _Region("ellipse", (0.34, 0.42), 0.08),
         _Region("polygon", (0.22, 0.62), 0.07),
     ), (2294, 1266)),
-    _Plan(3, "L", "CC", "Normal", "1", "Normal", blank=True),
+    _Plan(3, "L", "CC", "Normal", "1", "Normal", blanks=("CM",)),
     _Plan(4, "R", "CC", "Normal", "1", "Normal", (_Region("polygon", (0.4, 0.5), 0.06),)),
     _Plan(5, "L", "MLO", "Malignant", "6", "Non-mass enhancement"),
     _Plan(99, "L", "MLO", "Normal", "2", "Normal", suffix="_2"),
+)  # fmt: skip
+_QUIRKS = (
+    _Plan(10, "R", "CC", "Benign", "4$2", "Mass", (_Region("circle", (0.4, 0.5), 0.07),),
+          blanks=("DM",)),
+    _Plan(11, "R", "MLO", "Benign", "3$2$2", "Mass enhancement"),
+    _Plan(12, "L", "CC", "Normal", "1", "Normal", empty_row=True),
 )  # fmt: skip
 
 
@@ -127,23 +143,39 @@ class _Drawn:
     spot: Spot
 
 
-def build(root: Path, *, images: int = 6, scale: float = 0.125, seed: int = 0) -> Built:
-    """Write the archive; the first 6 images (three pairs DM, CM) are always there."""
+def build(
+    root: Path, *, images: int = 6, scale: float = 0.125, seed: int = 0, quirks: bool = False
+) -> Built:
+    """Write the archive; the first 6 images (DM, CM) are always there, 12 and more with `quirks`.
+
+    Regions have no class, so that the truths of subtracted images (CM) are findings too.
+    """
     empty_folder(root)
-    items = [(_plan(number // 2), ("DM", "CM")[number % 2]) for number in range(max(images, 6))]
+    least = 2 * len(_PLANS) if quirks else 6
+    items = [(_plan(number // 2), ("DM", "CM")[number % 2]) for number in range(max(images, least))]
+    items += [(plan, kind) for plan in _QUIRKS for kind in ("DM", "CM")] if quirks else []
     rows: dict[str, list[list[object]]] = {}
     truths: list[Truth] = []
     for plan, kind in items:
         drawn, size = _image(root, plan, kind, scale, seed)
         truths += [_truth(plan.name(kind), n, region) for n, region in enumerate(drawn)]
         rows[plan.name(kind)] = _region_rows(plan.name(kind), size, drawn)
+        if plan.empty_row:
+            rows[plan.name(kind)] = [[f"{plan.name(kind)}.jpg", size, "{}", 0, 0, "{}", "{}"]]
     write_bytes(root / _REGIONS, _table(row for name in sorted(rows) for row in rows[name]))
-    write_bytes(root / "Radiology-manual-annotations.xlsx", _workbook(items))
+    write_bytes(root / "Radiology-manual-annotations.xlsx", _workbook(items, quirks))
     reports = root / "Medical reports for cases"
     for patient in dict.fromkeys(plan.patient for plan, _ in items):
-        write_bytes(reports / f"P{patient}.docx", _document(f"Synthetic report of P{patient}."))
+        write_bytes(reports / f"P{patient}.docx", word_document(f"Synthetic report of P{patient}."))
     write_bytes(reports / "~$P54.docx", b"\x05Owner".ljust(162, b"\0"))
-    return Built(root, len(items), tuple(truths))
+    fates = Counter(_fate(plan, kind) for plan, kind in items)
+    return Built(root, len(items), tuple(truths), fates)
+
+
+def _fate(plan: _Plan, kind: str) -> str:
+    if kind == "CM":
+        return "left_out.image_type_not_chosen"
+    return "pairs" if plan.low else "left_out.no_lesion"
 
 
 def _plan(number: int) -> _Plan:
@@ -234,61 +266,21 @@ def _sheet_row(plan: _Plan, kind: str) -> list[object]:
     return [*start, 40 + plan.patient % 30, density, birads, plan.findings, *end]
 
 
-def _workbook(items: Sequence[tuple[_Plan, str]]) -> bytes:
-    """Return the annotation workbook: all images, and a sheet for two of the findings."""
-    from openpyxl import Workbook
+def _workbook(items: Sequence[tuple[_Plan, str]], quirks: bool) -> bytes:
+    """Return the annotation workbook: all images, and sheets for some of the findings.
 
-    book = Workbook()
-    book.properties.created = _EARLY
-    book.remove(book.worksheets[0])
+    With `quirks` all of its nine sheets, and the one to read is not the first.
+    """
     others = ["ACR" if name.startswith("Breast density") else name for name in _COLUMNS]
-    for title, columns, word in (
-        ("all", _COLUMNS, ""),
-        ("mass_description", others, "Mass"),
-        ("calcifications", others, "Calcifications"),
-    ):
-        sheet = book.create_sheet(title)
-        sheet.append(list(columns))
-        for plan, kind in items:
+    listed = _SHEETS | _MORE_SHEETS if quirks else _SHEETS
+    sheets: dict[str, list[Sequence[object]]] = {"all": [_COLUMNS]}
+    sheets |= {title: [others] for title in listed}
+    for plan, kind in items:
+        row = _sheet_row(plan, kind)
+        sheets["all"].append(row)
+        for title, word in listed.items():
             if word in plan.findings:
-                sheet.append(_sheet_row(plan, kind))
-    buffer = BytesIO()
-    book.save(buffer)
-    with zipfile.ZipFile(buffer) as saved:
-        return _zipped({name: _undated(saved.read(name)) for name in saved.namelist()})
-
-
-def _undated(content: bytes) -> bytes:
-    """Replace the clock that openpyxl writes into the document's properties."""
-    stamp = _EARLY.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
-    return re.sub(rb"(<dcterms:modified[^>]*>)[^<]*", rb"\g<1>" + stamp, content)
-
-
-def _document(text: str) -> bytes:
-    """Return a Word document of one paragraph."""
-    types = "http://schemas.openxmlformats.org/package/2006/content-types"
-    relations = "http://schemas.openxmlformats.org/package/2006/relationships"
-    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-    word = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
-    main = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
-    parts = {
-        "[Content_Types].xml": f'<Types xmlns="{types}"><Default Extension="rels" '
-        'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-        f'<Override PartName="/word/document.xml" ContentType="{main}"/></Types>',
-        "_rels/.rels": f'<Relationships xmlns="{relations}"><Relationship Id="rId1" '
-        f'Type="{office}/officeDocument" Target="word/document.xml"/></Relationships>',
-        "word/document.xml": f'<w:document xmlns:w="{word}"><w:body><w:p><w:r>'
-        f"<w:t>{text}</w:t></w:r></w:p></w:body></w:document>",
-    }
-    head = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
-    return _zipped({name: (head + part).encode() for name, part in parts.items()})
-
-
-def _zipped(parts: Mapping[str, bytes]) -> bytes:
-    """Return a zip file that holds no clock."""
-    buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in parts.items():
-            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
+                sheets[title].append(row)
+    if quirks:
+        sheets["all"] = sheets.pop("all")
+    return workbook(sheets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,8 @@ class _Plan:
     """`cancers`: what each reader sees (place, radius as a fraction of the width, reader shift).
 
     `missing`: "reader/class" files that are not written. `one`: the cancer mask holds 1, not 255.
+    `odd`: an 8-bit variant of the image and a mask of no known class lie beside it; the cancer
+    mask has twice the size of the image, or lacks columns, so that no scale fits.
     """
 
     split: str
@@ -73,6 +76,7 @@ class _Plan:
     size: Size = _LARGE
     coloured: bool = False
     one: bool = False
+    odd: Literal["", "variant", "doubled", "cut"] = ""
 
     @property
     def stem(self) -> str:
@@ -107,8 +111,18 @@ _PLANS = (
     _Plan("test", "001", 0, "R", "CC", ((0.38, 0.52, 0.05),), ("1/cancer", "2/text"), _SMALL),
 )
 
+_QUIRKS = (
+    _Plan("train", "020", 0, "L", "CC", ((0.4, 0.5, 0.06),), size=_SMALL, coloured=True,
+          odd="variant"),
+    _Plan("train", "021", 3, "R", "CC", ((0.4, 0.55, 0.06),), size=_SMALL, odd="doubled"),
+    _Plan("train", "022", 0, "L", "MLO", ((0.4, 0.6, 0.06),), size=_SMALL, odd="cut"),
+)  # fmt: skip
+_CUT_COLUMNS = 9
 
-def build(root: Path, *, images: int = 6, scale: float = 0.125, seed: int = 0) -> Built:
+
+def build(
+    root: Path, *, images: int = 6, scale: float = 0.125, seed: int = 0, quirks: bool = False
+) -> Built:
     """Write the archive; the first 6 images are always there, 3 of them in the test part.
 
     Images are 16-bit grey, one is 8-bit with three equal channels. Anything above 0 in a mask
@@ -116,11 +130,20 @@ def build(root: Path, *, images: int = 6, scale: float = 0.125, seed: int = 0) -
     """
     empty_folder(root)
     plans = [_plan(number) for number in range(max(images, 6))]
+    plans += _QUIRKS if quirks else ()
     truths = [truth for plan in plans for truth in _image(root, plan, scale, seed)]
     names = [plan.stem for plan in plans if plan.split == "train"]
     splits = {"0.5": {"0": names[: (len(names) + 1) // 2], "1": names[len(names) // 2 :]}}
     write_bytes(root / _TOP / "training_random_splits.json", json.dumps(splits).encode())
-    return Built(root, len(plans), tuple(truths))
+    return Built(root, len(plans), tuple(truths), Counter(map(_fate, plans)))
+
+
+def _fate(plan: _Plan) -> str:
+    """Return what becomes of a record; every image has calcifications at least."""
+    if plan.odd == "cut":
+        return "failed.mask_size"
+    marked = plan.cancers and "1/cancer" not in plan.missing
+    return "pairs" if marked else "left_out.no_chosen_kind"
 
 
 def _plan(number: int) -> _Plan:
@@ -146,7 +169,13 @@ def _image(root: Path, plan: _Plan, scale: float, seed: int) -> list[Truth]:
     spots += [Spot(points, 0.4, 0.7) for points in specks] + [Spot(vessel, 0.10, 1.5)]
     image = mammogram(rng, view, spots)
     text = _marker(image, view)
-    write_bytes(root / plan.images / f"{plan.stem}.png", encoded(_stored(image, plan), ".png"))
+    place = root / plan.images
+    write_bytes(place / f"{plan.stem}.png", encoded(_stored(image, plan), ".png"))
+    if plan.odd == "variant":
+        grey = quantised(image, 255).astype(np.uint8)
+        write_bytes(place / f"{plan.stem}_8bit.png", encoded(grey, ".png"))
+        blot = text.astype(np.uint8) * np.uint8(255)
+        write_bytes(place / f"{plan.stem}_scratch.png", encoded(blot, ".png"))
     anatomy = _anatomy(view, specks, vessel, text)
     truths = []
     for reader in plan.readers:
@@ -169,8 +198,12 @@ def _reader(root: Path, plan: _Plan, reader: str, marks: dict[str, Mask]) -> lis
             continue
         value = 1 if plan.one and label == "cancer" else 255
         name = f"{plan.masks(reader)}/{plan.stem}_{label}.png"
-        write_bytes(root / name, encoded(mask.astype(np.uint8) * np.uint8(value), ".png"))
-        if mask.any():
+        stored = mask.astype(np.uint8) * np.uint8(value)
+        if label == "cancer" and plan.odd == "doubled":
+            stored = stored.repeat(2, axis=0).repeat(2, axis=1)
+        cut = label == "cancer" and plan.odd == "cut"
+        write_bytes(root / name, encoded(stored[:, _CUT_COLUMNS:] if cut else stored, ".png"))
+        if mask.any() and not cut:
             truths.append(_truth(plan, reader, label, mask, name))
     return truths
 

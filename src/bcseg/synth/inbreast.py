@@ -5,6 +5,7 @@ OsiriX counts pixel corners: the centre of the top-left pixel is (0.5, 0.5) in t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcseg.records import Size
+from bcseg.synth.documents import old_workbook
 from bcseg.synth.phantom import (
     Built,
     Mask,
@@ -53,8 +55,10 @@ _KIND = {
     "Calcifications": "calcification",
     "Cluster": "cluster",
     "Assymetry": "asymmetry",
+    "Asymmetry": "asymmetry",
     "Distortion": "distortion",
     "Spiculated region": "spiculated_region",
+    "Spiculated Region": "spiculated_region",
     "Espiculated Region": "spiculated_region",
 }
 
@@ -66,6 +70,7 @@ class _Roi:
     place: tuple[float, float]  # from the chest wall, from the top: fractions
     radius: float = 0.0  # pixels of a full-size image
     points: int = 1
+    lost: bool = False  # the key Point_px is missing
 
     @property
     def kind(self) -> str:
@@ -85,6 +90,7 @@ class _Plan:
     rois: tuple[_Roi, ...] = ()
     muscle: str = ""  # "a": OsiriX export with Images, "b": export of a single ROI
     size: Size = _LARGE
+    absent: bool = False  # the table lists an image that was not downloaded
 
 
 def _calcs(name: str, x: float, y: float, points: int) -> tuple[_Roi, ...]:
@@ -168,15 +174,47 @@ _PLANS = (
     _Plan(53100257, 4, "R", "FB", "4", "2", (*_calcs("Calcification", 0.36, 0.62, 6),)),
 )
 
+_QUIRKS = (
+    _Plan(53200102, 20, "L", "ML", "3", "5", (
+        _Roi("Mass", _PENCIL, (0.42, 0.60), 120, 31),
+        _Roi("Spiculated Region", _OVAL, (0.42, 0.60), 200, 200),
+        _Roi("Asymmetry", _PENCIL, (0.24, 0.74), 90, 19),
+        _Roi("Point 3", _POINT, (0.55, 0.66)),
+        _Roi("Calcification", _PENCIL, (0.30, 0.66), 12, 8, lost=True),
+    ), "b", _SMALL),
+    _Plan(53200128, 20, "L", "CC", "3", "2", size=_SMALL),  # a finding that nobody drew
+    _Plan(53200154, 21, "R", "CC", "2", "1", size=_SMALL, absent=True),
+)  # fmt: skip
 
-def build(root: Path, *, images: int = 6, scale: float = 0.125, seed: int = 0) -> Built:
-    """Write the archive; the first 6 images are always there, one of them normal."""
+
+def build(
+    root: Path, *, images: int = 6, scale: float = 0.125, seed: int = 0, quirks: bool = False
+) -> Built:
+    """Write the archive; the first 6 images are always there, one of them normal.
+
+    With `quirks` 7 and more, and INbreast.xls beside the CSV table.
+    """
     empty_folder(root)
     top = root / _TOP
-    plans = [_plan(number) for number in range(max(images, 6))]
-    truths = [truth for plan in plans for truth in _image(top, plan, scale, seed)]
+    plans = [_plan(number) for number in range(max(images, len(_PLANS) if quirks else 6))]
+    plans += _QUIRKS if quirks else ()
+    there = [plan for plan in plans if not plan.absent]
+    truths = [truth for plan in there for truth in _image(top, plan, scale, seed)]
     _documents(top, plans, seed)
-    return Built(root, len(plans), tuple(truths))
+    if quirks:
+        write_bytes(top / "INbreast.xls", old_workbook(_sheets(plans)))
+        write_bytes(top / "AllDICOMs" / "readxml.m", b"% synthetic\n")
+        second = top / "MedicalReports" / f"{_hash(plans[0], seed)}_2010_01.txt"
+        write_bytes(second, "Sem alterações.\r\n".encode("latin-1"))
+    return Built(root, len(there), tuple(truths), Counter(map(_fate, plans)))
+
+
+def _fate(plan: _Plan) -> str:
+    if plan.absent:
+        return "left_out.no_image"
+    if any(roi.kind == "mass" for roi in plan.rois):
+        return "pairs"
+    return "left_out.no_chosen_kind" if plan.rois else "left_out.no_lesion"
 
 
 def _plan(number: int) -> _Plan:
@@ -206,7 +244,7 @@ def _image(top: Path, plan: _Plan, scale: float, seed: int) -> list[Truth]:
         rois = [_roi_lines(n, roi, points, pixels) for n, (roi, points) in enumerate(drawn)]
         write_bytes(top / f"AllXML/{plan.file_id}.xml", _plist(_images_lines(rois)))
         write_bytes(top / f"AllROI/{plan.file_id}.roi", _TYPED_STREAM)
-    truths = [_truth(plan, n, roi, points) for n, (roi, points) in enumerate(drawn)]
+    truths = [_truth(plan, n, *one) for n, one in enumerate(drawn) if not one[0].lost]
     return truths + (_muscle(top, plan, view, pixels) if plan.muscle else [])
 
 
@@ -365,7 +403,8 @@ def _roi_lines(number: int, roi: _Roi, points: Points, pixels: NDArray[Any]) -> 
         lines += _entry("Name", "string", roi.name)
     lines += _entry("NumberOfPoints", "integer", len(points))
     lines += _strings("Point_mm", [zero] * len(points))
-    lines += _strings("Point_px", (f"({x:.6f}, {y:.6f})" for x, y in points))
+    if not roi.lost:
+        lines += _strings("Point_px", (f"({x:.6f}, {y:.6f})" for x, y in points))
     lines += _entry("Total", "real", _real(grey.sum()))
     lines += [*_entry("Type", "integer", roi.tool), "</dict>"]
     return lines
@@ -476,3 +515,50 @@ def _documents(top: Path, plans: Sequence[_Plan], seed: int) -> None:
         )
         report = top / "MedicalReports" / f"{_hash(plan, seed)}{period}.txt"
         write_bytes(report, text.encode("latin-1"))
+
+
+_SHEET_HEADER = (
+    "Patient ID",
+    "Patient age",
+    "Laterality",
+    "View",
+    "Acquisition date",
+    "File Name",
+    "ACR",
+    "Bi-Rads",
+    "Mass ",
+    "Micros",
+    "Distortion",
+    "Asymmetry",
+    "Findings Notes (in Portuguese)",
+    "Other Notes",
+    "Lesion Annotation Status",
+    "Pectoral Muscle Annotation",
+    "Other Annotations",
+)
+
+
+def _sheets(plans: Sequence[_Plan]) -> dict[str, list[Sequence[str | float]]]:
+    """Return the sheets of INbreast.xls: file names as numbers, two rows more at its end.
+
+    A header ends in a blank, a flag disagrees with the contours, and a second sheet holds columns
+    that no reader should use.
+    """
+    rows: list[Sequence[str | float]] = [_SHEET_HEADER]
+    wrong = next(plan for plan in plans if "Calcifications" in {roi.name for roi in plan.rois})
+    for plan in plans:
+        kinds = {roi.kind for roi in plan.rois}
+        flags = [kind in kinds for kind in ("mass", "calcification", "distortion", "asymmetry")]
+        flags[3] |= plan is wrong
+        view = "MLO" if plan.view == "ML" else plan.view
+        acr: str | float = float(plan.acr) if plan.acr.strip() else ""
+        cells: list[str | float] = ["removed", "removed", plan.side, view, 201001.0]
+        cells += [float(plan.file_id), acr]
+        marks = ["X" if flag else "" for flag in flags]
+        note = "" if plan.rois else "normal"
+        status = "" if plan.rois else "No annotation (Normal)"
+        muscle = "without muscle" if plan.view == "ML" and not plan.muscle else ""
+        rows.append([*cells, plan.birads, *marks, note, "", status, muscle, ""])
+    totals = [float(sum(row[column] == "X" for row in rows)) for column in range(8, 12)]
+    rows += [[""] * 17, [""] * 8 + totals + [""] * 5]
+    return {"Sheet1": rows, "Sheet2": [["Idade", "Data"], [50.0, "01/01/2010"]]}

@@ -7,8 +7,8 @@ Points are (x, y) in pixels, the centre of the top-left pixel at (0, 0); arrays 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,11 +83,16 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A synthetic archive: where it is, how many image files it holds, what is drawn in them."""
+    """A synthetic archive: where it is, how many image files it holds, what is drawn in them.
+
+    `expected`: what a conversion without options makes of its records: how many become "pairs",
+    how many fail ("failed.<code>") and are left out ("left_out.<code>"), by code.
+    """
 
     root: Path
     images: int
     truths: tuple[Truth, ...]
+    expected: Mapping[str, int] = field(default_factory=dict)
 
 
 def empty_folder(root: Path) -> Path:
@@ -404,7 +409,7 @@ def save_dicom(
     data.file_meta.MediaStorageSOPClassUID = UID(str(fields["SOPClassUID"]))
     data.file_meta.MediaStorageSOPInstanceUID = UID(str(fields["SOPInstanceUID"]))
     data.file_meta.TransferSyntaxUID = UID(_TRANSFER[transfer])
-    for keyword, value in (fields | _description(pixels, bits_stored)).items():
+    for keyword, value in (fields | pixel_fields(pixels, bits_stored)).items():
         tag, representation = Tag(keyword), dictionary_VR(keyword)
         if representation == "US or SS":
             representation = "US"
@@ -421,8 +426,8 @@ def save_dicom(
     data.save_as(path, enforce_file_format=True)
 
 
-def _description(pixels: NDArray[Any], bits_stored: int) -> dict[str, object]:
-    """Return the elements that describe the pixels."""
+def pixel_fields(pixels: NDArray[Any], bits_stored: int = 0) -> dict[str, object]:
+    """Return the elements of a DICOM header that describe the pixels."""
     bits = pixels.dtype.itemsize * 8
     return {
         "SamplesPerPixel": 1,

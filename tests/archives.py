@@ -1,0 +1,149 @@
+"""Small synthetic archives and finished pairs folders, each made once a process."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import csv
+import functools
+import gzip
+import hashlib
+import io
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bcseg import synth
+from bcseg.cli import main
+
+DATASETS = ("bcdr", "cbis", "cdd", "csaw", "inbreast")
+
+
+@functools.cache
+def _scratch() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="bcseg-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@functools.cache
+def original(dataset: str) -> Path:
+    """Return a synthetic archive that no test may change."""
+    folder = _scratch() / "original" / dataset
+    synth.build(dataset, folder, images=6, scale=0.1)
+    return folder
+
+
+def copy_of(dataset: str, folder: Path) -> Path:
+    """Copy an archive to a place where it may be changed; times are kept."""
+    shutil.copytree(original(dataset), folder)
+    return folder
+
+
+@functools.cache
+def finished(dataset: str, *options: str) -> Path:
+    """Return the pairs folder of an archive, made with these options; no test may change it."""
+    name = "_".join((dataset, *(word.strip("-") for word in options)))
+    root = _scratch() / "finished" / name
+    code = bcseg("refactor", dataset, original(dataset), "-o", root, "-j", 1, *options)
+    assert code == 0, f"exit code {code}"
+    return root / dataset
+
+
+def bcseg(*words: object) -> int:
+    """Run a command, print nothing, return its exit code."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            main([str(word) for word in words])
+        except SystemExit as stop:
+            return int(stop.code or 0)
+    return 0
+
+
+def rows(folder: Path, table: str) -> list[dict[str, str]]:
+    """Return the rows of a table of a pairs folder."""
+    with (folder / table).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def document(folder: Path) -> dict:
+    """Return dataset.json."""
+    return json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+
+
+def archive(folder: Path) -> list[dict]:
+    """Return the lines of lesions.jsonl.gz."""
+    with gzip.open(folder / "lesions.jsonl.gz", "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def codes(folder: Path, table: str = "problems.csv") -> dict[str, list[str]]:
+    """Return the record ids (else the sources) of a table by code."""
+    found: dict[str, list[str]] = {}
+    for row in rows(folder, table):
+        found.setdefault(row["code"], []).append(row["record_id"] or row["source"])
+    return found
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Return every file that the contract is about: not logs, not dot files."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not hidden(path.relative_to(folder))
+    }
+
+
+def hidden(path: Path) -> bool:
+    return path.parts[0] == "logs" or any(part.startswith(".") for part in path.parts)
+
+
+def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return all files and folders below a folder: modification time and content."""
+    return {
+        path.relative_to(folder).as_posix(): (
+            path.lstat().st_mtime_ns,
+            path.read_bytes() if path.is_file() else b"",
+        )
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def pixels(path: Path) -> np.ndarray:
+    """Return the pixels of a PNG as they are stored."""
+    found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert found is not None, path
+    return found
+
+
+def pixels_sha256(values: np.ndarray) -> str:
+    """Hash dtype, shape and values, as the contract says."""
+    little = values.astype(values.dtype.newbyteorder("<"))
+    shape = " ".join(map(str, values.shape))
+    return hashlib.sha256(f"{little.dtype.str} {shape}\n".encode() + little.tobytes()).hexdigest()
+
+
+def annotation_sha256(mask: np.ndarray) -> str:
+    """Hash image size and row runs of a mask on the raw grid, one int32 after the other."""
+    numbers = list(mask.shape)
+    for number, line in enumerate(mask > 0):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], line.astype(np.int8), [0]])))
+        for start, stop in edges.reshape(-1, 2):
+            numbers += [number, int(start), int(stop)]
+    return hashlib.sha256(np.array(numbers, "<i4").tobytes()).hexdigest()
+
+
+def decode_rle(rle: dict) -> np.ndarray:
+    """Return the mask that uncompressed COCO run lengths describe."""
+    height, width = rle["size"]
+    values = np.zeros(height * width, np.uint8)
+    place, value = 0, 0
+    for count in rle["counts"]:
+        values[place : place + count] = value
+        place, value = place + count, 255 - value
+    assert place == len(values)
+    return values.reshape(width, height).T
