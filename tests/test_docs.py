@@ -51,6 +51,13 @@ _INDIRECT = {
     "duplicate_image",
     "lesion_left_away",
     "table_shipped",
+    "not_selected",
+    "rejected",
+    "unsure",
+    "flagged",
+    "undecided",
+    "lesion_rejected",
+    "lesion_not_accepted",
 }
 
 

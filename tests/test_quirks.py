@@ -37,6 +37,7 @@ from test_adapters import (
     delete,
     every_kind,
     index_of,
+    lesions_of,
     moved,
     read_png,
     records_of,
@@ -314,14 +315,15 @@ def bcdr_workbook_of_a_mirror(factory, place):
     ),
 )
 def inbreast_names_of_regions(factory, place):
-    names = {name: kind for name, kind in inbreast.NAMES if kind != "pectoral_muscle"}
-    for number, (name, kind) in enumerate(names.items()):
-        area = inbreast.only_lesion(factory, place / f"a{number}", roi(Name=name))
-        assert (area.kind, area.label) == (kind, (name or "").strip())
-    for number, name in enumerate(["Unnamed", "Point 1", "Point 3", "", None]):
-        point = roi(points=[(30.2, 20.7)], Name=name, Type=19)
-        lesion = inbreast.only_lesion(factory, place / f"p{number}", point)
-        assert (lesion.kind, lesion.label) == ("calcification", name or "")
+    areas = {name: kind for name, kind in inbreast.NAMES if kind != "pectoral_muscle"}
+    points = dict.fromkeys(["Unnamed", "Point 1", "Point 3", "", None], "calcification")
+    drawn = [roi(Name=name) for name in areas]
+    drawn += [roi(points=[(30.2, 20.7)], Name=name, Type=19) for name in points]
+    root = inbreast.with_regions(factory, place / "copy", *drawn)
+    record = records_of("inbreast", root)[inbreast.NORMAL]
+    found = lesions_of("inbreast", root, record).values()
+    expected = [*areas.items(), *points.items()]
+    assert [(x.label, x.kind) for x in found] == [((n or "").strip(), k) for n, k in expected]
 
 
 @quirk(
