@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 
 from bcseg import pairs, png, synth
-from bcseg import verify as verifying
 from bcseg.adapters.base import ReadOptions
 from bcseg.errors import UsageError
 from bcseg.formats.images import decode
 from bcseg.pairs import PairsFolder, open_root
 from bcseg.refactor import Run, refactor
 from bcseg.settings import Settings, settings_of
-from bcseg.verify import Verifying, render, verify
+from bcseg.verify import Verifying, against_source, files, render, verify
+from bcseg.verify.pair import Pair
 
 ONE, TWO = "53100101", "53100127"  # one lesion; a mass, pencil calcifications and points
 SETTINGS = Settings(
@@ -743,8 +743,8 @@ def test_the_list_of_findings_has_the_columns_of_problems(folder, tmp_path):
 
 
 def test_a_worker_that_dies_twice_is_a_finding():
-    pair = verifying._Pair({"record_id": ONE, "image": f"images/{ONE}.png"}, (), ())
-    (row,) = verifying._died("inbreast", pair).findings
+    pair = Pair({"record_id": ONE, "image": f"images/{ONE}.png"}, (), ())
+    (row,) = files._died("inbreast", pair).findings
     assert (row["severity"], row["code"], row["record_id"]) == ("failed", "worker_died", ONE)
 
 
@@ -755,11 +755,12 @@ def test_fast_reads_heads_and_ends_only(folder):
 
 
 def test_every_code_is_documented_and_every_documented_code_exists():
-    source = Path(verifying.__file__).parent
-    text = "".join((source / name).read_text() for name in ("verify.py", "selfcheck.py"))
+    package = Path(pairs.__file__).parent
+    sources = [path for name in ("verify", "selfcheck") for path in (package / name).glob("*.py")]
+    text = "".join(path.read_text() for path in sources)
     used = set(re.findall(r'\.fail\(\s*"(\w+)"', text))
     used |= set(re.findall(r'"(?:failed|warning|note)",\s*"(\w+)"', text)) - {"warning", "note"}
-    used |= {code for code, _ in verifying._SOURCE_CODES.values()}
+    used |= {code for code, _ in against_source._SOURCE_CODES.values()}
     used |= set(re.findall(r'code = "(\w+)" if .* else "\w+"', text))
     page = (Path(__file__).parent.parent / "docs/verify.md").read_text()
     told = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ COLUMNS = {
     LEFT_OUT: PROBLEM_COLUMNS,
 }
 
+UNREADABLE = (OSError, ValueError, csv.Error)  # what reading a table can raise
+
 Row = dict[str, str]
 
 
@@ -73,16 +76,55 @@ class PairsFolder:
     def rows(self, table: str) -> list[Row]:
         """Return the rows of a table by its file name; an absent table has none."""
         path = self.path / table
-        if not path.is_file():
-            return []
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        return read_rows(path) if path.is_file() else []
 
     def archive(self) -> Iterator[dict[str, Any]]:
         """Yield the lines of lesions.jsonl.gz."""
         with gzip.open(self.path / ARCHIVE, "rt", encoding="utf-8") as file:
             for line in file:
                 yield json.loads(line)
+
+
+def read_rows(path: Path, *, strict: bool = False) -> list[Row]:
+    """Return the rows of any CSV table; raises UNREADABLE. `strict`: quotes must be in order."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, strict=strict))
+
+
+def checked_rows(folder: PairsFolder, table: str) -> list[Row]:
+    """Return the rows of a table; raises UsageError if it is not as bcseg wrote it."""
+    damaged = UsageError(
+        f"{table} is damaged",
+        where=str(folder.path),
+        hint="run the same `bcseg refactor` again: it writes the tables anew",
+    )
+    try:
+        rows = folder.rows(table)
+    except UNREADABLE as error:
+        raise damaged from error
+    columns = {*COLUMNS[table]}
+    if any(None in row.values() or not columns <= row.keys() for row in rows):
+        raise damaged
+    return rows
+
+
+def problem_row(
+    dataset: str, record_id: str, severity: str, code: str, message: str, source: str
+) -> Row:
+    """Return a row of problems.csv or left_out.csv; the message becomes one line."""
+    message = " ".join(message.split())
+    cells = (dataset, record_id, severity, code, message, source)
+    return dict(zip(PROBLEM_COLUMNS, cells, strict=True))
+
+
+def counts_files(row: Row) -> bool:
+    """Tell whether a row of left_out.csv only counts what a record does not use ("6 files")."""
+    return bool(re.match(r"\d+ (?:file|lesion)", row["message"]))
+
+
+def reason_order(row: Row) -> tuple[bool, bool]:
+    """Sort rows about a record so that the one that tells its fate is the first."""
+    return row["severity"] != "failed", counts_files(row)
 
 
 def open_root(root: Path) -> list[PairsFolder]:

@@ -9,15 +9,18 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from bcseg.errors import UsageError
-from bcseg.manifest import (
+from bcseg.names import nearest, path_parts, spellings
+from bcseg.pairs import (
+    LEFT_OUT,
+    LESIONS,
+    PROBLEMS,
+    RECORDS,
+    PairsFolder,
+    Row,
     checked_rows,
     counts_files,
-    nearest,
-    path_parts,
     reason_order,
-    spellings,
 )
-from bcseg.pairs import LEFT_OUT, LESIONS, PROBLEMS, RECORDS, PairsFolder, Row
 from bcseg.store import Journal
 
 _MOST = 20  # answers to one word; "1-1.dcm" is the name of thousands of files

@@ -6,6 +6,9 @@ only the **series UID** is believed: found in the path, in the retriever's metad
 DICOM header. File names, their order and the table's column do not tell a mask from a crop of the
 image: the content does (RasterAmong). 104 lesions have the two in different series.
 
+One copy (Kaggle) has PNGs and no series: DATA/Mass/Train/MALIGNANT/<name>_FULL_1.png and
+<name>_MASK_1.png, a pair for each lesion. There the names lead to a row, if a table has one.
+
 The tables (CC BY 3.0) are a separate download that people forget: bcseg ships them.
 """
 
@@ -15,7 +18,7 @@ import gzip
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 
 from bcseg.adapters.base import (
@@ -76,6 +79,11 @@ INFO = Info(
 _TABLE = re.compile(r"(mass|calc)[-_ ]case[-_ ]description[-_ ](train|test)[-_ ]set.*\.csv", re.I)
 _FOLDER = re.compile(r"(Mass|Calc)-(Training|Test)_(P_\d{5})_(LEFT|RIGHT)_(CC|MLO)")
 _CLAIM = re.compile(r"(Mass|Calc)-(Training|Test)_P_\d{5}_|1\.3\.6\.1\.4\.1\.9590\.100\.1\.2\.\d+")
+_PAIR = re.compile(
+    r"(?:(?:Mass|Calc)-(?:Training|Test)_)?(P_\d{5}_(?:LEFT|RIGHT)_(?:CC|MLO))_(FULL|MASK)(?:_(\d+))?"
+    r".*\.png"
+)
+_PLACE = re.compile(r"(?:^|/)(Mass|Calc)/(Train|Test)(?:ing)?/(MALIGNANT|BENIGN)/[^/]+", re.I)
 _IMAGES = (".dcm", ".jpg", ".jpeg", ".png")
 _BARE = re.compile(r"|\.\d+")  # "ending" of a DICOM file that is named by its UID
 _DOCUMENTS = (".csv", ".tcia", ".txt", ".xlsx", ".pdf", ".md")
@@ -85,7 +93,9 @@ _KEPT = ("mass_shape", "mass_margins", "calc_type", "calc_distribution", "subtle
 
 def claims(names: Sequence[str]) -> int:
     """Return how many names look like CBIS-DDSM's own."""
-    return sum(bool(_CLAIM.search(name) or _TABLE.fullmatch(leaf(name))) for name in names)
+    return sum(
+        bool(_CLAIM.search(name) or _TABLE.fullmatch(leaf(name)) or _pair(name)) for name in names
+    )
 
 
 lesions = listed_lesions
@@ -115,6 +125,7 @@ def index(source: Source, options: ReadOptions) -> Index:
     series = {uid for case in cases for uid in case.series}
     files, unreadable = _files_by_series(source, names, series)
     left_out = _without_jpegs_of_dicoms(files)
+    cases = _with_pairs(cases, names, files)
     _check_parts(source, cases, files)
     by_image: defaultdict[str, list[_Case]] = defaultdict(list)
     for case in cases:
@@ -122,6 +133,7 @@ def index(source: Source, options: ReadOptions) -> Index:
             by_image[case.record_id].append(case)
     twins = _twins(cases)
     used = {c.row.item.split("#")[0] for found in by_image.values() for c in found if not c.own}
+    used &= {table.name for table in shipped}
     records = tuple(
         _record(by_image[record_id], files, twins, left_out) for record_id in sorted(by_image)
     )
@@ -274,6 +286,50 @@ def _without_jpegs_of_dicoms(files: dict[str, list[str]]) -> list[LeftOut]:
             message = f"the same series as {files[uid][0]}"
             left_out.append(LeftOut("duplicate_image", message, tuple(copies)))
     return left_out
+
+
+def _pair(name: str) -> tuple[str, str, str, str] | None:
+    """Return record id, "FULL" or "MASK", number, pathology of a PNG that is in no series."""
+    pair, place = _PAIR.fullmatch(leaf(name)), _PLACE.search(name)
+    if not pair or not place:
+        return None
+    part = "Training" if place[2].lower() == "train" else "Test"
+    record_id = f"{place[1].capitalize()}-{part}_{pair[1]}"
+    return record_id, pair[2], pair[3] or "1", place[3].upper()
+
+
+def _with_pairs(
+    cases: list[_Case], names: Sequence[str], files: dict[str, list[str]]
+) -> list[_Case]:
+    """Add the PNGs that are in no series to `files`, and return the cases led to them.
+
+    Record and number stand for the series UIDs. A lesion that no table lists gets a case of its
+    own, from an image without a mask too: it is missing. Where a series is there, it is taken.
+    """
+    there = {case.record_id for case in cases if files.get(case.image_series)}
+    lesions: dict[tuple[str, str], Row] = {}
+    for name in names:
+        pair = _pair(name)
+        if pair is None or pair[0] in there:
+            continue
+        record_id, what, number, pathology = pair
+        key = f"{record_id}_{number}" if what == "MASK" else record_id
+        files.setdefault(key, []).append(name)
+        kind = "mass" if record_id.startswith("Mass") else "calcification"
+        cells = {"abnormality_id": number, "abnormality_type": kind, "pathology": pathology}
+        lesions.setdefault((record_id, number), Row(f"{name}#{number}", cells))
+    paired = {record_id for record_id, _ in lesions}
+    led = []
+    for case in cases:
+        if case.record_id in paired:
+            number = case.row.get("abnormality_id")
+            lesions.pop((case.record_id, number), None)
+            masks = (f"{case.record_id}_{number}",)
+            case = replace(case, image_series=case.record_id, mask_series=masks)
+        led.append(case)
+    for (record_id, number), row in lesions.items():
+        led.append(_Case(row, False, record_id, record_id, (f"{record_id}_{number}",)))
+    return led
 
 
 def _metadata(source: Source, names: Sequence[str]) -> dict[str, str]:

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 400_000_000
 JPEG_COLOUR_TOLERANCE = 8  # grey levels between two channels that chroma rounding may leave
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAGIC = (
-    (_PNG, "PNG"),
+    (PNG_SIGNATURE, "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
@@ -90,7 +90,7 @@ def _size(head: bytes, name: str) -> Size:
                 raise RecordError("the DICOM header gives no image size", where=name)
             return header.rows, header.columns
         case "PNG":
-            ihdr = _png_header(head, name)
+            ihdr = png_header(head, name)
             return ihdr.rows, ihdr.columns
         case "JPEG":
             for segment in _jpeg_segments(head, name):
@@ -226,26 +226,29 @@ def _image(pixels: NDArray[Any]) -> Image:
 
 
 @dataclass(frozen=True, slots=True)
-class _PngHeader:
+class PngHeader:
+    """The header of a PNG file: grey is colour type 0, `depth` in bits."""
+
     rows: int
     columns: int
     depth: int
     colour_type: int
 
 
-def _png_header(data: bytes, name: str) -> _PngHeader:
+def png_header(data: bytes, name: str) -> PngHeader:
+    """Return the header of a PNG file from its first 33 bytes; the signature is not looked at."""
     if len(data) < 33:
         raise RecordError("the PNG file ends in its header", code="truncated", where=name)
     length, kind, columns, rows, depth, colour_type = struct.unpack_from(">I4sIIBB", data, 8)
     if kind != b"IHDR" or length != 13:
         raise RecordError("the PNG file does not begin with its header", where=name)
-    return _PngHeader(rows, columns, depth, colour_type)
+    return PngHeader(rows, columns, depth, colour_type)
 
 
 def _png_chunks(data: bytes, name: str) -> Iterator[tuple[bytes, int, int]]:
     """Yield (kind, start, end) of each chunk up to IEND, checksums compared."""
     view = memoryview(data)
-    position = len(_PNG)
+    position = len(PNG_SIGNATURE)
     kind = b""
     while kind != b"IEND":
         start = position
@@ -266,19 +269,21 @@ def _png_chunks(data: bytes, name: str) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _decode_png(data: bytes, name: str, max_pixels: int) -> Image:
-    header = _png_header(data, name)
+    header = png_header(data, name)
     check_size(header.rows, header.columns, max_pixels, name)
     chunks = list(_png_chunks(data, name))
     if any(kind == b"acTL" for kind, _, _ in chunks):
         raise RecordError("the PNG file is an animation", code="multi_frame", where=name)
     if any(kind[:1].islower() for kind, _, _ in chunks):
         # without the ancillary chunks: a decoder has no use for them, and is loud about their flaws
-        data = _PNG + b"".join(data[start:end] for kind, start, end in chunks if kind[:1].isupper())
+        data = PNG_SIGNATURE + b"".join(
+            data[start:end] for kind, start, end in chunks if kind[:1].isupper()
+        )
     with reading(name, "PNG"):
         return _image(_png_pixels(data, header, name))
 
 
-def _png_pixels(data: bytes, header: _PngHeader, name: str) -> NDArray[Any]:
+def _png_pixels(data: bytes, header: PngHeader, name: str) -> NDArray[Any]:
     """Decode a PNG that is whole. Pillow is out: it fills in rows that the deflate stream lacks."""
     if header.colour_type == 0 and header.depth >= 8 and _has_imagecodecs():
         import imagecodecs

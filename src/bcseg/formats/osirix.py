@@ -40,6 +40,7 @@ class Region:
     mean: float | None = None
     minimum: float | None = None
     maximum: float | None = None
+    total: float | None = None  # sum of the grey values
     damage: str = ""  # why the region cannot be used; it then has no points
 
 
@@ -134,6 +135,7 @@ def _region(index: int, entry: Any, where: str) -> Region:
         mean=_number(entry.get("Mean")),
         minimum=_number(entry.get("Min")),
         maximum=_number(entry.get("Max")),
+        total=_number(entry.get("Total")),
     )
 
 

@@ -1,0 +1,65 @@
+"""Kept against dropped pairs: what a selection shifts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from bcseg.pairs import Row
+from bcseg.select.plan import Part, number_in
+from bcseg.select.report import Share
+
+_SIZES = ("empty", "small", "medium", "large")
+
+
+def compare(parts: Sequence[Part]) -> list[Share]:
+    """Compare kept with dropped pairs over the datasets of which something was taken."""
+    rows = [(part, row, not part.codes[row["record_id"]]) for part in parts for row in part.records]
+    if all(kept for _, _, kept in rows):
+        return []
+    thirds = {part.dataset: _thirds(part.records) for part in parts}
+    aspects: dict[str, Callable[[Part, Row], str]] = {
+        "dataset": lambda part, row: part.dataset,
+        "pathology": lambda part, row: row["pathology"] or "unknown",
+        "size": lambda part, row: thirds[part.dataset](row),
+        "density": lambda part, row: row["density"] or "unknown",
+    }
+    if len(parts) == 1:
+        del aspects["dataset"]
+    totals = Counter(kept for _, _, kept in rows)
+    shares = []
+    for aspect, value_of in aspects.items():
+        counts = Counter((value_of(part, row), kept) for part, row, kept in rows)
+        for value in sorted({value for value, _ in counts}, key=_value_order):
+            kept, dropped = counts[value, True], counts[value, False]
+            shares.append(
+                Share(
+                    aspect=aspect,
+                    value=value,
+                    kept=kept,
+                    dropped=dropped,
+                    kept_share=round(100 * kept / totals[True], 1),
+                    dropped_share=round(100 * dropped / totals[False], 1),
+                )
+            )
+    return shares
+
+
+def _value_order(value: str) -> tuple[bool, int, str]:
+    return value == "unknown", _SIZES.index(value) if value in _SIZES else 0, value
+
+
+def _thirds(records: Sequence[Row]) -> Callable[[Row], str]:
+    """Return the function that puts a mask into the small, middle or large third of its dataset.
+
+    By area in mm2 where all masks have one, else by pixels: the two are never mixed.
+    """
+    column = "mask_area_mm2" if all(row["mask_area_mm2"] for row in records) else "mask_pixels"
+    areas = sorted(area for row in records if (area := number_in(row[column])) > 0)
+    limits = [areas[len(areas) * n // 3] for n in (1, 2)] if areas else []
+
+    def third(row: Row) -> str:
+        area = number_in(row[column])
+        return "empty" if area <= 0 else _SIZES[1 + sum(area >= limit for limit in limits)]
+
+    return third

@@ -1,0 +1,79 @@
+"""Select the pairs that a manifest names: a new root of the same shape, whole or not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from bcseg import pairs
+from bcseg.errors import UsageError
+from bcseg.pairs import PairsFolder
+from bcseg.select.comparison import compare
+from bcseg.select.earlier import earlier_selection, is_complete, refuse_replacing
+from bcseg.select.options import Selecting
+from bcseg.select.plan import folder_content, make_plan
+from bcseg.select.report import Selection
+from bcseg.select.writing import write
+
+
+def select_pairs(root: Path, manifest: Path, to: Path, how: Selecting) -> Selection:
+    """Write the pairs of `root` that a manifest accepts as a new root `to`.
+
+    Raises UsageError, with nothing written, for rows that cannot be used, for a manifest that
+    takes nothing, for files that are missing, and for an output that is not free.
+    """
+    folders = _folders(root)
+    _refuse_overlap(root, folders, to)
+    plan = make_plan(folders, manifest, how)
+    old = earlier_selection(to)
+    contents = {part.dataset: "" for part in plan.parts}
+    fresh = old != plan.identity() or not is_complete(plan, to)
+    if fresh:
+        refuse_replacing(to, old, how, same=old == plan.identity())
+        if not how.dry_run:
+            contents |= write(plan, to, how)
+    else:
+        contents |= {
+            part.dataset: folder_content(
+                to / part.dataset, PairsFolder(to / part.dataset).document()
+            )
+            for part in plan.chosen()
+        }
+    return Selection(
+        to=to,
+        manifest_sha256=plan.manifest.sha256,
+        datasets=tuple(part.taken(contents[part.dataset]) for part in plan.parts),
+        shares=tuple(compare(plan.chosen())),
+        warnings=tuple(plan.warnings),
+        fresh=fresh,
+        dry_run=how.dry_run,
+    )
+
+
+def _folders(root: Path) -> dict[str, PairsFolder]:
+    folders: dict[str, PairsFolder] = {}
+    for folder in pairs.open_root(root):
+        name = folder.name
+        if name in folders:
+            raise UsageError(
+                f"two folders hold {name}: {folders[name].path.name} and {folder.path.name}",
+                where=str(root),
+                hint="name one of them instead of the root",
+            )
+        if not re.fullmatch(r"\w[\w.-]*", name):
+            raise UsageError(f"{name!r} cannot be the name of a dataset", where=str(folder.path))
+        folders[name] = folder
+    return folders
+
+
+def _refuse_overlap(root: Path, folders: Mapping[str, PairsFolder], to: Path) -> None:
+    output = to.resolve()
+    for place in (root.resolve(), *(folder.path.resolve() for folder in folders.values())):
+        if output == place or place in output.parents or output in place.parents:
+            word = "lies inside" if place in output.parents else "lies around"
+            raise UsageError(
+                f"the output {'is' if output == place else word} the root that is read",
+                where=str(to),
+                hint="name another place with --out",
+            )

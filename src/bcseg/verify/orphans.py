@@ -1,0 +1,40 @@
+"""Files of a pairs folder that no table names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from bcseg import pairs
+from bcseg.convert import lesion_file
+from bcseg.store import PART
+from bcseg.verify.findings import Findings
+from bcseg.verify.tables import Tables
+
+_FILE_FOLDERS = ("images", "masks", "lesions")
+
+
+def check_names(folder: Path, tables: Tables, found: Findings, *, lesion_masks: bool) -> None:
+    """List files that no table names."""
+    if not (folder / pairs.ARCHIVE).is_file():
+        found.fail("missing_table", "the table is not there", pairs.ARCHIVE)
+    promised = {row[column] for row in tables.records for column in ("image", "mask")}
+    if lesion_masks:
+        for record_id, lesions in tables.lesions.items():
+            for row in lesions:
+                if row["in_mask"] == "1":
+                    promised.add(lesion_file(record_id, row["lesion_id"], row["kind"]))
+    names = [name for part in _FILE_FOLDERS for name in _files_below(folder, part)]
+    names += [path.name for path in folder.glob(f".*{PART}")]
+    for name in sorted(names):
+        if name.rsplit("/", 1)[-1].startswith("."):
+            found.add("note", "temporary_file", "left by a run that was killed, or a system", name)
+        elif name not in promised and not tables.damaged & {pairs.RECORDS, pairs.LESIONS}:
+            found.fail("orphan_file", "no table names it", name)
+
+
+def _files_below(folder: Path, part: str) -> Iterator[str]:
+    for place, _, names in os.walk(folder / part):
+        relative = Path(place).relative_to(folder).as_posix()
+        yield from (f"{relative}/{name}" for name in names)

@@ -1,0 +1,67 @@
+"""Patients in two parts of a split: of the published one, or of one that was made here."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from bcseg.pairs import UNREADABLE, Row, read_rows
+from bcseg.verify.findings import Findings, reason
+
+SPLITS = "splits.csv"
+# the archive's own split has patients in both parts, and says so (CBIS-DDSM: 31 of them)
+_PUBLISHED_IN_BOTH = frozenset({"cbis"})
+
+
+def published_splits(records: Iterable[Row]) -> list[Row]:
+    """List patients in two parts of the archive's own split."""
+    parts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in records:
+        if row["group"] and row["split"]:
+            parts[row["dataset"], row["group"]].add(row["split"])
+    rows = []
+    for (dataset, group), splits in sorted(parts.items()):
+        if len(splits) > 1:
+            found = Findings(dataset)
+            message = f"{group} is in {' and '.join(sorted(splits))} of the published split"
+            if dataset in _PUBLISHED_IN_BOTH:
+                found.add("note", "published_in_two_splits", message, group)
+            else:
+                found.fail("patient_in_two_splits", message, group)
+            rows += found.rows
+    return rows
+
+
+def made_splits(path: Path, records: Iterable[Row]) -> list[Row]:
+    """List patients in two parts of a split that was made of these pairs.
+
+    A row has `split` or `fold` or both. A record in several rows has one for each fold: there a
+    patient may change from fold to fold, but not within one.
+    """
+    groups = {(row["dataset"], row["record_id"]): row["group"] for row in records}
+    datasets = {dataset for dataset, _ in groups}
+    odd = Findings("")
+    try:
+        rows = [row for row in read_rows(path) if row.get("dataset") in datasets]
+    except UNREADABLE as error:
+        odd.fail("unreadable_table", f"the table cannot be read ({reason(error)})", SPLITS)
+        return odd.rows
+    keys = [(row.get("dataset") or "", row.get("record_id") or "") for row in rows]
+    repeated = len(set(keys)) < len(keys)
+    parts: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for key, row in zip(keys, rows, strict=True):
+        if key not in groups:
+            odd.dataset = key[0]
+            odd.fail("unknown_record", "not in records.csv", SPLITS, key[1])
+            continue
+        fold, split = row.get("fold") or "", row.get("split") or ""
+        place, part = (fold, split) if repeated and split else ("", f"{split} {fold}".strip())
+        if groups[key]:
+            parts[key[0], groups[key], place].add(part)
+    for (dataset, group, _), splits in sorted(parts.items()):
+        if len(splits) > 1:
+            odd.dataset = dataset
+            message = f"{group} is in {' and '.join(sorted(splits))} of {SPLITS}"
+            odd.fail("patient_in_two_splits", message, group)
+    return odd.rows
