@@ -61,9 +61,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_images(name, 
     first, again, other = (
         {k: hashlib.sha256(v).hexdigest() for k, v in files(built.root).items()}
         for built in (
-            synth.build(name, tmp_path / "a", seed=3),
-            synth.build(name, tmp_path / "b", seed=3),
-            synth.build(name, tmp_path / "c", seed=4),
+            synth.build(name, tmp_path / "a", seed=3, scale=0.1),
+            synth.build(name, tmp_path / "b", seed=3, scale=0.1),
+            synth.build(name, tmp_path / "c", seed=4, scale=0.1),
         )
     )
     assert first == again
@@ -131,7 +131,7 @@ def test_truths_are_unique_use_known_words_and_name_a_file(name, archives):
 @pytest.mark.parametrize("name", DATASETS)
 def test_images_is_the_number_of_images_and_at_least_six(name, archives, tmp_path):
     assert archives[name].images == 12
-    built = synth.build(name, tmp_path / "one", images=1)
+    built = synth.build(name, tmp_path / "one", images=1, scale=0.1)
     assert built.images == 6
     pattern = {
         "bcdr": r".*\.tif",
@@ -851,7 +851,7 @@ def test_every_layout_is_described():
 
 @every_other_layout
 def test_the_files_of_a_layout(dataset, layout, tmp_path):
-    built = synth.build(dataset, tmp_path / "x", images=8, scale=0.1, layout=layout)
+    built = synth.build(dataset, tmp_path / "x", scale=0.1, layout=layout)
     names = members(built.root) if layout == "zip" else list(files(built.root))
     wrong = [name for name in names if not re.fullmatch(FILES[dataset, layout], name)]
     assert wrong == []
@@ -1128,7 +1128,7 @@ def convert(run, tmp_path_factory):
         if key not in _converted:
             top = tmp_path_factory.mktemp(dataset)
             built = synth.build(
-                dataset, top / "raw", images=8, scale=0.1, layout=layout, quirks=True, packed=packed
+                dataset, top / "raw", scale=0.1, layout=layout, quirks=True, packed=packed
             )
             code, _, printed = run("refactor", dataset, built.root, "-o", top / "out", "-j", 1)
             assert (top / "out" / dataset / "records.csv").is_file(), printed
@@ -1221,6 +1221,27 @@ def test_what_a_layout_loses_is_blank(convert):
     assert {row["density"] for row in pairs} == {""}
     assert {row["pathology"] for row in pairs} == {"malignant", "benign"}
     assert {row["split"] for row in pairs} == {"train", "test"}
+
+
+def test_cbis_pairs_of_png_take_what_the_tables_say(tmp_path, run):
+    """Layout E has no tables; users put them beside, and then every row counts."""
+    pngs = synth.build("cbis", tmp_path / "e", scale=0.1, layout="E").root
+    with_tables = synth.build("cbis", tmp_path / "b", scale=0.1).root
+    for path in with_tables.glob("*.csv"):
+        (pngs / path.name).write_bytes(path.read_bytes())
+    code, _, printed = run("refactor", "cbis", pngs, "-o", tmp_path / "out", "-j", 1)
+    assert code == 0, printed
+    found = {row["record_id"]: row for row in table(tmp_path / "out/cbis", "records.csv")}
+    two = found["Mass-Training_P_90001_LEFT_MLO"]
+    assert (two["density"], two["birads"], two["n_lesions"]) == ("3", "4", "2")
+    (pngs / "DATA/Mass/Train/BENIGN/Mass-Training_P_90001_LEFT_MLO_MASK_2.png").unlink()
+    (pngs / "DATA/Mass/Train/BENIGN/Mass-Training_P_90001_LEFT_MLO_FULL_2.png").unlink()
+    code, _, printed = run("refactor", "cbis", pngs, "-o", tmp_path / "less", "-j", 1)
+    assert code == 1, printed
+    failed = table(tmp_path / "less/cbis", "problems.csv")
+    assert [(row["record_id"], row["code"]) for row in failed if row["severity"] == "failed"] == [
+        ("Mass-Training_P_90001_LEFT_MLO", "mask_missing")
+    ]
 
 
 # ---------------------------------------------------------------------- beside the originals

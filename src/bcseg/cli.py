@@ -137,6 +137,105 @@ def why(
         out.result(answer.text())
 
 
+@app.command(rich_help_panel=LOOK)
+def inspect(
+    source: Annotated[Path, typer.Argument(help="A raw archive: its folder, .zip or .tar.")],
+    names: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write all missing, unreadable and unknown names here."),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Workers; 0: all CPUs.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Which archive is this, what is missing or damaged, what would refactor write.
+
+    [bold]Example:[/bold] bcseg inspect ./original
+    """
+    from bcseg.inspect import inspect as look
+    from bcseg.store import write_atomic
+
+    out.set(as_json=as_json)
+    found = look(source, jobs=jobs)
+    if names:
+        write_atomic(names, found.names().encode())
+    out.document(found.document())
+    out.result(found.text())
+    raise typer.Exit(found.exit_code)
+
+
+@app.command(rich_help_panel=LOOK)
+def stats(root: Root = None, as_json: Json = False) -> None:
+    """What is in the pairs, and does it agree with what was published.
+
+    [bold]Example:[/bold] bcseg stats ./bcseg-data
+    """
+    import shutil
+
+    from bcseg import pairs
+    from bcseg.stats import stats as count
+
+    out.set(as_json=as_json)
+    result = count(pairs.open_root(_root(root)))
+    out.document(result.document())
+    out.result(result.text(max(80, min(120, shutil.get_terminal_size((100, 24)).columns))))
+
+
+@app.command(rich_help_panel=LOOK)
+def verify(
+    root: Root = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", metavar="NAME=PATH", help="Read this archive too, repeatable."),
+    ] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Names, sizes and tables only.")] = False,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="Findings of this list count no more.")
+    ] = None,
+    self_check: Annotated[
+        bool,
+        typer.Option("--self-check", help="Hold archives (--source) against what they store."),
+    ] = False,
+    clinical: Annotated[
+        bool,
+        typer.Option("--clinical", help="Hold archives' tables (--source) against their contours."),
+    ] = False,
+    findings: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write all findings here, as CSV.")
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Workers; 0: all CPUs.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Is everything that the tables promise still there, unchanged, and does it make sense.
+
+    [bold]Example:[/bold] bcseg verify ./bcseg-data --source inbreast=./original
+    """
+    from bcseg import checks
+
+    out.set(as_json=as_json, quiet=quiet, no_color=no_color)
+    if self_check and clinical:
+        raise UsageError("--self-check and --clinical are two runs", hint="one after the other")
+    with Progress("verify") as progress:
+        result = checks.run(
+            _root(root),
+            checks.sources(source or ()),
+            checks.How(
+                fast=fast,
+                baseline=baseline,
+                self_check=self_check,
+                clinical=clinical,
+                jobs=jobs,
+                progress=progress.update,
+            ),
+        )
+    if findings:
+        checks.write_findings(findings, result)
+    out.document(result.document())
+    out.result(result.text())
+    raise typer.Exit(result.exit_code)
+
+
 # ------------------------------------------------------------------------- make
 
 
