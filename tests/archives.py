@@ -54,6 +54,59 @@ def finished(dataset: str, *options: str) -> Path:
     return root / dataset
 
 
+ADAPTER = """
+import os
+import time
+from pathlib import Path
+
+from bcseg.adapters.base import Info, listed_lesions
+from bcseg.records import Failed, Index, Lesion, Polygon, Raster, Record
+
+INFO = Info(
+    name="mine", title="Mine", url="", licence="mine", citation="me", restricted=False,
+    layout="10.png, 10_mask.png", published={}, default_kinds=("mass",),
+)
+
+
+def claims(names):
+    return 0
+
+
+def index(source, options):
+    images = [name for name in source.names() if name.endswith("0.png")]
+    return Index(records=tuple(record(name) for name in images))
+
+
+def record(name):
+    key = name.removesuffix(".png")
+    mask = Raster((f"{key}_mask.png",))
+    lesion = Lesion(lesion_id="1", kind="mass", label="", shape=mask, source=f"{key}_mask.png")
+    return Record(record_id=key, image=name, lesions=(lesion,))
+
+
+def lesions(record, read, options):
+    if record.record_id == "30":
+        BAD
+    return record.lesions
+"""
+
+
+def own_dataset(folder: Path, bad: str = "pass") -> tuple[Path, Path]:
+    """Write an adapter that does something at record 30, and its archive: 10, 20, ... 60."""
+    source = folder / "mine"
+    source.mkdir(exist_ok=True)
+    for key in range(10, 70, 10):
+        image = np.zeros((40, 30), np.uint8)
+        image[5:35, :20] = key
+        mask = np.zeros_like(image)
+        mask[10:20, 5:10] = 255
+        cv2.imwrite(str(source / f"{key}.png"), image)
+        cv2.imwrite(str(source / f"{key}_mask.png"), mask)
+    path = folder / "mine.py"
+    path.write_text(ADAPTER.replace("BAD", bad))
+    return path, source
+
+
 def bcseg(*words: object) -> int:
     """Run a command, print nothing, return its exit code."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

@@ -6,13 +6,11 @@ import errno
 import json
 import os
 import shutil
-import textwrap
 import zipfile
 from collections import Counter, namedtuple
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 from archives import (
@@ -25,6 +23,7 @@ from archives import (
     everything,
     finished,
     original,
+    own_dataset,
     pixels,
     rows,
 )
@@ -647,64 +646,10 @@ def test_a_source_that_goes_away(refactor, meanwhile, tmp_path, emptied, dataset
 # ------------------------------------------------------------------------------ bugs, crashes
 
 
-ADAPTER = """
-import os
-from pathlib import Path
-
-from bcseg.adapters.base import Info, listed_lesions
-from bcseg.records import Failed, Index, Lesion, Polygon, Raster, Record
-
-INFO = Info(
-    name="mine", title="Mine", url="", licence="mine", citation="me", restricted=False,
-    layout="1.png, 1_mask.png", published={}, default_kinds=("mass",),
-)
-
-
-def claims(names):
-    return 0
-
-
-def index(source, options):
-    images = [name for name in source.names() if name.endswith("0.png")]
-    return Index(records=tuple(record(name) for name in images))
-
-
-def record(name):
-    key = name.removesuffix(".png")
-    mask = Raster((f"{key}_mask.png",))
-    lesion = Lesion(lesion_id="1", kind="mass", label="", shape=mask, source=f"{key}_mask.png")
-    return Record(record_id=key, image=name, lesions=(lesion,))
-
-
-def lesions(record, read, options):
-    if record.record_id == "30":
-        BAD
-    return record.lesions
-"""
-
-
 @pytest.fixture
 def mine(tmp_path):
     """Return a function that writes an adapter that does something bad at record 30."""
-    source = tmp_path / "mine"
-    source.mkdir()
-    for key in ("10", "20", "30", "40", "50", "60"):
-        image = np.zeros((40, 30), np.uint8)
-        image[5:35, :20] = int(key)
-        mask = np.zeros_like(image)
-        mask[10:20, 5:10] = 255
-        cv2.imwrite(str(source / f"{key}.png"), image)
-        cv2.imwrite(str(source / f"{key}_mask.png"), mask)
-
-    def adapter(bad: str) -> tuple[Path, Path]:
-        path = tmp_path / "mine.py"
-        path.write_text(textwrap.dedent(ADAPTER).replace("BAD", bad))
-        from bcseg import adapters
-
-        adapters._from_file.cache_clear()
-        return path, source
-
-    return adapter
+    return lambda bad: own_dataset(tmp_path, bad)
 
 
 def run_mine(run, tmp_path, adapter: Path, source: Path, *options: object):
@@ -798,6 +743,49 @@ def test_rows_of_a_table_are_not_lost_with_a_worker(tmp_path):
     ledger.add_index(index, source.refused)
     assert ledger.close(source.names(), index.tables) == []
     assert ledger.counts()["images"]["failed"] == 6
+
+
+def test_an_adapter_that_loses_a_row_fails_the_run(run, mine, tmp_path):
+    adapter, source = mine("pass")
+    (source / "t.csv").write_text("a\n1\n2\n")
+    index = "for name in images)"
+    adapter.write_text(adapter.read_text().replace(index, index + ', tables={"t.csv": 2}'))
+    code, folder, _, err = run_mine(run, tmp_path, adapter, source)
+    assert code == 1
+    assert "2 table rows are unaccounted for (first: t.csv#1)" in err
+    assert not (folder / "records.csv").exists()
+
+
+def test_a_source_that_goes_away_from_two_workers(run, mine, tmp_path):
+    """What workers had begun leaves nothing behind."""
+    away = tmp_path / "away"
+    adapter, source = mine("PLACE.rename(AWAY)")
+    text = adapter.read_text()
+    places = f"PLACE, AWAY = Path({str(source)!r}), Path({str(away)!r})\n"
+    text = text.replace("INFO =", places + "INFO =")
+    adapter.write_text(text)
+    code, folder, _, err = run_mine(run, tmp_path, adapter, source, "-j", 2)
+    assert code == 1
+    assert "the source went away" in err
+    written = [row["record_id"] for row in rows(folder, "records.csv")]
+    late = codes(folder)["not_reached"]
+    assert "30" in late
+    assert sorted(written + late) == ["10", "20", "30", "40", "50", "60"]
+    for part in ("images", "masks"):
+        assert sorted(path.stem for path in (folder / part).glob("*")) == written
+    assert document(folder)["items"]["images"] == {
+        "found": 6,
+        "written": len(written),
+        "left_out": 0,
+        "failed": len(late),
+    }
+    away.rename(source)
+    adapter.write_text(text.replace("PLACE.rename(AWAY)", "pass"))
+    from bcseg import adapters
+
+    adapters._from_file.cache_clear()
+    assert run_mine(run, tmp_path, adapter, source, "-j", 1)[0] == 0
+    assert len(rows(folder, "records.csv")) == 6
 
 
 def test_an_adapter_that_claims_one_id_twice(run, mine, tmp_path):

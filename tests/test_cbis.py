@@ -489,14 +489,26 @@ def test_a_row_whose_image_cannot_be_told_fails_alone(row, tmp_path):
     assert [record.record_id for record in index.records] == [FILM]
 
 
-@pytest.mark.parametrize("key", ["image file path", "ROI mask file path"])
-def test_a_row_with_an_unreadable_path_is_a_lesion_of_its_image_still(key, tmp_path):
-    root = listing(tmp_path, cells(), cells(number=2) | {key: "x"})
-    delete(root, r"LEFT_CC_2/.*dcm")
-    record = only(root)
+def test_a_row_without_readable_paths_of_its_mask_fails_its_image(tmp_path):
+    broken = {"ROI mask file path": "x", "cropped image file path": ""}
+    record = only(listing(tmp_path, cells(), cells(number=2) | broken))
     assert record.image
-    assert [type(lesion.shape) for lesion in record.lesions] == [RasterAmong, Unreadable]
-    assert index_of("cbis", root).failed == ()
+    first, second = record.lesions
+    assert isinstance(first.shape, RasterAmong)
+    assert isinstance(second.shape, Unreadable)
+    assert second.shape.code == "unreadable_row"
+    assert record.rows == tuple(f"mass_case_description_train_set.csv#{n}" for n in (1, 2))
+
+
+@pytest.mark.parametrize(
+    "key", ["image file path", "ROI mask file path", "cropped image file path"]
+)
+def test_one_unreadable_path_of_a_row_loses_nothing(key, tmp_path):
+    record = only(listing(tmp_path, cells(), cells(number=2) | {key: "x"}))
+    assert record.image
+    files = [lesion.shape.files for lesion in record.lesions]
+    both = 1 if key.startswith("c") or key.startswith("R") else 2  # nobody made the file then
+    assert [len(names) for names in files] == [2, both]
 
 
 def test_a_row_whose_files_are_not_there_is_left_out(tmp_path):

@@ -266,6 +266,9 @@ def test_a_row_that_says_there_is_no_region_is_none(text, tmp_path):
     done = convert("cdd", root, tmp_path / "out", "--with-empty")
     assert done.records[IMAGE]["mask_pixels"] == "0"
     assert done.items()["table rows"]["written"] == 2
+    write_book(root / BOOK, facts(pathology="Malignant"))
+    done = convert("cdd", root, tmp_path / "malignant", "--with-empty")
+    assert done.left_out[IMAGE] == {"unmarked_positive"}
 
 
 def test_an_empty_cell_is_no_region_only_where_none_is_announced(tmp_path):

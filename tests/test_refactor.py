@@ -300,10 +300,16 @@ def test_licence_text_names_licence_and_citation(dataset):
     assert info.citation in text
 
 
-def test_an_existing_gitignore_is_left_alone(tmp_path):
-    (tmp_path / ".gitignore").write_text("mine\n")
-    assert bcseg("refactor", "cdd", original("cdd"), "-o", tmp_path, "-j", 1) == 0
-    assert (tmp_path / ".gitignore").read_text() == "mine\n"
+def test_a_root_that_holds_other_things_is_not_hidden_from_git(tmp_path):
+    for name, text in ((".gitignore", "mine\n"), ("thesis.tex", "")):
+        root = tmp_path / name.strip(".")
+        root.mkdir()
+        (root / name).write_text(text)
+        assert bcseg("refactor", "cdd", original("cdd"), "-o", root, "-j", 1) == 0
+        assert (root / name).read_text() == text
+        assert (root / "cdd" / ".gitignore").read_bytes() == b"*\n"
+        assert bcseg("refactor", "bcdr", original("bcdr"), "-o", root, "-j", 1) == 0
+        assert {path.name for path in root.iterdir()} == {name, "bcdr", "cdd"}
 
 
 # ------------------------------------------------------------------------------ ledger

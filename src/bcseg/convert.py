@@ -126,14 +126,23 @@ def _compare_copies(work: Work, image: Image) -> None:
         work.release(copy)
 
 
+def _unreadable(lesion: Lesion, shape: Unreadable) -> RecordError:
+    return RecordError(shape.message, code=shape.code, where=lesion.source)
+
+
 def _planned(work: Work, chosen: bool) -> Outcome:
-    """Return what a dry run can tell without decoding the image."""
+    """Return what a dry run can tell without decoding the image.
+
+    Raises RecordError for a chosen lesion that is known to be unreadable, unless `--partial`.
+    """
     verdict = None if chosen else _empty_verdict(work)
     if verdict:
         return left_out(work, *verdict)
     for lesion in work.lesions:
         if not is_chosen(lesion, work.job.settings):
             work.fates[lesion.lesion_id] = ("left_out", "kind_not_chosen")
+        elif isinstance(lesion.shape, Unreadable) and not work.job.settings.partial:
+            raise _unreadable(lesion, lesion.shape)
     return Outcome(work.record.record_id, "written", items=items_of(work, "written", ""))
 
 
@@ -219,7 +228,7 @@ def _draw(work: Work, lesion: Lesion, image: Image) -> Drawn:
     shape = lesion.shape
     chosen = is_chosen(lesion, work.job.settings)
     if isinstance(shape, Unreadable):
-        raise RecordError(shape.message, code=shape.code, where=lesion.source)
+        raise _unreadable(lesion, shape)
     if isinstance(shape, RASTERS):
         patch, name, note = read_raster(shape, image.size, work.read)
         for file in shape.files:

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bcseg import adapters, executors, plan, published
-from bcseg.adapters.base import Adapter, Info
+from bcseg.adapters.base import Adapter, Info, packed_hint
 from bcseg.errors import EXIT_FINDINGS, EXIT_OK, ArchiveError, RecordError
-from bcseg.formats.dicom import identifiable_tags
+from bcseg.formats.identity import identifiable_tags
 from bcseg.formats.images import image_size
 from bcseg.outcome import Job
-from bcseg.pairs import SCHEMA_VERSION, table_text
+from bcseg.pairs import SCHEMA_VERSION
 from bcseg.records import Record, Unreadable
 from bcseg.refactor import survey
 from bcseg.run import Run, State
 from bcseg.settings import Settings
 from bcseg.source import Source, open_source
+from bcseg.text import aligned
 
 _FIRST = 3  # names shown of a list
 _THREADS = 8  # heads read at once: what is slow is the disk or the network
@@ -130,7 +131,7 @@ class Inspection:
             [
                 f"{self.info.title}: {verdict}",
                 f"layout: {self.layout}",
-                table_text(rows),
+                aligned(rows),
                 *names,
                 f"bcseg refactor {self.info.name} would write up to {self.pairs:,} pairs, about "
                 f"{self.bytes_written / 1e9:.2g} GB in {max(1, round(self.minutes))} min"
@@ -171,11 +172,11 @@ def inspect(location: Path, *, jobs: int = 0) -> Inspection:
     size, seconds = plan.expected(state, wanted)
     failures = [row for row in tables.problems if row["severity"] == "failed"]
     unknown = tuple(
-        name for (_, name), (_, code) in tables.ledger.items.items() if code == "unknown_file"
+        name for name, (*_, code) in tables.ledger.items.items() if code == "unknown_file"
     )
     return Inspection(
         info=adapter.INFO,
-        layout=index.layout or "as published",
+        layout=index.layout or "none that is known by name",
         lines=_lines(state, unreadable, failures, unknown),
         pairs=len(wanted),
         bytes_written=size,
@@ -192,11 +193,12 @@ def recognise(source: Source) -> Adapter:
     """
     claims = adapters.resembles(source.names())
     if not claims:
-        known = ", ".join(f"{name} ({one.INFO.title})" for name, one in adapters.ADAPTERS.items())
+        known = ", ".join(adapters.ADAPTERS)
         raise ArchiveError(
             "not an archive that bcseg knows: none of its files is named like one of theirs",
             where=str(source.location),
-            hint=f"the known ones: {known}; `bcseg datasets NAME` shows how each looks",
+            hint=packed_hint(source.names())
+            or f"known are {known}: `bcseg datasets NAME` shows how each looks",
         )
     (best, most), *others = claims.items()
     rivals = [f"{name} ({count} files)" for name, count in others if count >= _RIVAL * most]
@@ -234,7 +236,7 @@ def _lines(
     index = state.index
     images = [record for record in index.records if record.image]
     listed = [record for record in index.records if not record.image]
-    bad = {row["source"].rsplit("#", 1)[0]: row["message"] for row in failures}
+    bad = {row["source"]: row["message"] for row in failures if row["code"] != "mask_missing"}
     names = {record.image for record in images}
     contours, lost = _contours(index.records)
     return (
@@ -253,7 +255,7 @@ def _lines(
             unreadable=tuple(
                 f"{name} ({why})"
                 for name, why in sorted(bad.items())
-                if name not in names and why and name not in lost
+                if name not in names
             ),
         ),
         Line(what="tables", expected=None, found=len(index.tables)),
@@ -304,7 +306,7 @@ def _privacy(source: Source, records: Sequence[Record]) -> list[str]:
     for name in dicoms[:: max(1, len(dicoms) // 20)]:
         try:
             with source.open(name) as file:
-                tags |= identifiable_tags(file, name)
+                tags |= identifiable_tags(file)
         except RecordError:
             continue  # listed as unreadable
     notes = []

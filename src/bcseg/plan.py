@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bcseg import adapters, executors, pairs
-from bcseg.adapters.base import Adapter
+from bcseg.adapters.base import Adapter, packed_hint
 from bcseg.errors import ArchiveError, RecordError, UsageError
 from bcseg.ledger import NEEDED, file_of, unprocessed_items
 from bcseg.records import Index, Record
@@ -23,6 +23,7 @@ from bcseg.store import Journal, is_trace, remove_parts, write_atomic
 # bytes written for each byte of a source image, by ending: measured on full-size images
 _GROWTH = {".dcm": 0.8, ".tif": 0.8, ".tiff": 0.8, ".png": 1.05, ".jpg": 2.5, ".jpeg": 2.5}
 _SECONDS_PER_MB, _SECONDS_PER_PAIR = 0.025, 0.03
+_IGNORE_ALL = b"*\n"
 _MARGIN = 1.05  # of the expected size must be free on the disk
 
 
@@ -61,7 +62,8 @@ def read_index(adapter: Adapter, source: Source, settings: Settings) -> Index:
         if others:
             name, count = next(iter(others.items()))
             lines.append(f"  {count} of its files look like {name}: bcseg refactor {name} ...")
-        raise ArchiveError("\n".join(lines), where=error.where, hint=error.hint) from error
+        hint = packed_hint(source.names()) or error.hint
+        raise ArchiveError("\n".join(lines), where=error.where, hint=hint) from error
 
 
 def refuse_foreign(root: Path, folder: Path) -> None:
@@ -149,15 +151,27 @@ def begin(state: State, identity: dict[str, Any]) -> None:
         _clear(folder)
     if state.run.redo or journal.identity != identity:
         journal.start(identity)
-    ignore = folder.parent / ".gitignore"
-    if not ignore.exists():
-        write_atomic(ignore, b"*\n")
+    _hide_from_git(folder)
     for record_id in state.pruned:
         pairs.remove_pair(folder, record_id)
     for record_id, stamps in state.touched.items():
         entry = journal.get(record_id)
         assert entry is not None
         journal.append(record_id, entry | {"stamps": stamps})
+
+
+def _hide_from_git(folder: Path) -> None:
+    """Keep pairs out of version control: the whole root, or the folder if the root holds more."""
+    root = folder.parent
+    shared = any(
+        not (path.name.startswith(".") or path == folder or _is_pairs_folder(path))
+        for path in root.iterdir()
+    )
+    ignore = root / ".gitignore"
+    if shared or (ignore.exists() and ignore.read_bytes() != _IGNORE_ALL):
+        ignore = folder / ".gitignore"
+    if not ignore.exists():
+        write_atomic(ignore, _IGNORE_ALL)
 
 
 def _clear(folder: Path) -> None:

@@ -268,6 +268,7 @@ class Index:
     `tables`: every table read and its number of rows: each row must be claimed by exactly one
     record, left-out or failed item. `documents`: files that describe the archive and hold no item
     (read me, PDF, the tables themselves). A file that nobody claims is left out as `unknown_file`.
+    `layout`: which of the dataset's known layouts the source has.
     """
 
     records: tuple[Record, ...]
@@ -277,6 +278,7 @@ class Index:
     failed: tuple[Failed, ...] = ()
     warnings: tuple[Warned, ...] = ()
     notes: tuple[str, ...] = ()
+    layout: str = ""
 
 
 # ---------------------------------------------------------------------------------- images

@@ -22,7 +22,7 @@ from bcseg.settings import Settings
 from bcseg.source import open_source
 from bcseg.store import Lock, remove_parts
 
-__all__ = ["Run", "Summary", "refactor"]
+__all__ = ["Run", "Summary", "refactor", "survey"]
 
 
 def refactor(
@@ -46,7 +46,8 @@ def refactor(
     identity = settings.identity(adapter.INFO) | {"format": FORMAT}
     if run.dry_run:
         _expect(state, identity)
-        return _dry_run(state, replace(job, write=False))
+        tables = survey(state, replace(job, write=False))
+        return summarise(state, tables, "", "")
     with Lock(folder):
         _expect(state, identity)
         plan.begin(state, identity)
@@ -125,15 +126,10 @@ def _journal(state: State, record: Record, outcome: Outcome) -> None:
     state.fresh += outcome.fate == "written"
 
 
-def _dry_run(state: State, job: Job) -> Summary:
-    """Tell what a run would do, without decoding or writing anything."""
-    return summarise(state, survey(state, job), "", "")
-
-
 def survey(state: State, job: Job) -> Tables:
-    """Return the ledger and the problems that can be known without decoding an image.
+    """Tell what a run would do, without decoding or writing anything.
 
-    `records` has a row with its id for each pair that would be written.
+    The tables hold the ledger, the problems, and a row with the record id of each pair.
     """
     tables = Tables()
     limit = state.run.limit

@@ -8,7 +8,8 @@ prints nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal, Protocol
@@ -160,3 +161,24 @@ def counted(number: int, word: str) -> str:
 def duplicates_removed(names: Iterable[str]) -> tuple[str, ...]:
     """Return names in order, each once."""
     return tuple(dict.fromkeys(names))
+
+
+def layout_of(records: Iterable[Record], layouts: Mapping[str, str]) -> str:
+    """Return the name of the layout whose pattern most images match, "" where none matches.
+
+    `layouts`: name -> regular expression, searched in the name of an image; the first wins.
+    """
+    counts: Counter[str] = Counter()
+    for record in records:
+        name = next((name for name, p in layouts.items() if re.search(p, record.image, re.I)), "")
+        counts[name] += bool(record.image)
+    return max(counts, key=lambda name: counts[name], default="")
+
+
+PACKED = (".zip", ".tar", ".tar.gz", ".tgz")
+
+
+def packed_hint(names: Iterable[str]) -> str:
+    """Return what to try where a folder holds a packed archive, "" where it holds none."""
+    packed = [name for name in names if name.lower().endswith(PACKED)]
+    return f"it holds {packed[0]}: name that file itself" if packed else ""

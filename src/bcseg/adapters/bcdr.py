@@ -26,6 +26,7 @@ from bcseg.adapters.base import (
     ReadOptions,
     ending,
     folder,
+    layout_of,
     leaf,
     listed_lesions,
     pathology_word,
@@ -110,6 +111,14 @@ class _Set:
         return self.name.startswith("F")
 
 
+# what `bcseg inspect` calls the layout: pattern in the name of an image
+_LAYOUTS = {
+    "PNG exports": r"\.png$",
+    "sets as published": r"patient_\d+/study_\d+/img_",
+    "flat: renamed images in one folder": r"patient_\d+_study_\d+_img_",
+}
+
+
 def claims(names: Sequence[str]) -> int:
     """Return how many names look like BCDR's own."""
     return sum(bool(_TABLE.fullmatch(leaf(n))) or _image_match(n) is not None for n in names)
@@ -140,6 +149,7 @@ def index(source: Source, options: ReadOptions) -> Index:
         records.append(_record(record_id, copies[0] if copies else "", book, left_out))
     return Index(
         records=tuple(records),
+        layout=layout_of(records, _LAYOUTS),
         tables={table.name: len(table.rows) for s in sets for table in _tables(s)},
         documents=tuple(table.name for s in sets for table in _tables(s)),
         left_out=(*book.left_out, *left_out),

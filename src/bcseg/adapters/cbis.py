@@ -29,6 +29,7 @@ from bcseg.adapters.base import (
     ending,
     folder,
     highest_birads,
+    layout_of,
     leaf,
     listed_lesions,
     pathology_word,
@@ -90,6 +91,16 @@ _DOCUMENTS = (".csv", ".tcia", ".txt", ".xlsx", ".pdf", ".md")
 # column of the tables -> attribute of the lesion
 _KEPT = ("mass_shape", "mass_margins", "calc_type", "calc_distribution", "subtlety", "assessment")
 
+# what `bcseg inspect` calls the layout: pattern in the name of an image
+_LAYOUTS = {
+    "B: NBIA Data Retriever": r"/\d\d-\d\d-\d{4}-DDSM-NA-\d+/",
+    "B': older NBIA Data Retriever": r"/\d\d-\d\d-\d{4}-DDSM-\d+/",
+    "A: folders as the tables name them": r"_(CC|MLO)(_\d+)?/1\.3\.6[\d.]*/1\.3\.6[\d.]*/",
+    "C: by UID (Google, IDC)": r"1\.3\.6[\d.]*/1\.3\.6[\d.]*/[^/]*\.dcm$",
+    "D: Kaggle JPEG, by series UID": r"1\.3\.6[\d.]*/[^/]*\.jpe?g$",
+    "E: Kaggle PNG, FULL and MASK": r"_FULL_[^/]*\.png$",
+}
+
 
 def claims(names: Sequence[str]) -> int:
     """Return how many names look like CBIS-DDSM's own."""
@@ -139,6 +150,7 @@ def index(source: Source, options: ReadOptions) -> Index:
     )
     return Index(
         records=records,
+        layout=layout_of(records, _LAYOUTS),
         tables={table.name: len(table.rows) for table in own},
         documents=tuple(name for name in names if ending(name) in _DOCUMENTS),
         left_out=tuple(left_out),
@@ -226,7 +238,7 @@ def _cases(tables: Iterable[Table], own: bool) -> tuple[list[_Case], list[Failed
         record_id, image = _path(row, "image_file_path")
         roi_id, mask = _path(row, "roi_mask_file_path")
         crop_id, crop = _path(row, "cropped_image_file_path")
-        series = duplicates_removed(uid for uid in (mask, crop) if mask and uid)
+        series = duplicates_removed(uid for uid in (mask, crop) if uid)
         cases.append(_Case(row, own, record_id or roi_id or crop_id, image, series))
     known = {case.record_id for case in cases if case.image_series}
     failed = []
@@ -409,7 +421,7 @@ def _lesion(case: _Case, files: Mapping[str, list[str]]) -> Lesion:
     candidates = tuple(name for uid in case.mask_series for name in files.get(uid, []))
     shape: Shape = RasterAmong(candidates)
     if row.damage or not case.mask_series:
-        message = row.damage or "the row has no readable path of its mask"
+        message = row.damage or "the row has no readable path of mask or crop"
         shape = Unreadable("unreadable_row", message)
     elif not candidates:
         message = f"the mask of abnormality {row.get('abnormality_id')} is not in the source"

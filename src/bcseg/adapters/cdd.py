@@ -25,6 +25,7 @@ from bcseg.adapters.base import (
     counted,
     ending,
     highest_birads,
+    layout_of,
     leaf,
     listed_lesions,
     pathology_word,
@@ -79,6 +80,12 @@ _ENDINGS = (".jpg", ".jpeg", ".png")
 # columns of the sheet `all` that may be kept: none of them identifies a person
 _KEPT = {"findings": "findings", "machine": "machine", "birads": "birads_as_published"}
 
+# what `bcseg inspect` calls the layout: pattern in the name of an image
+_LAYOUTS = {
+    "as published: two image folders": r"(low.energy|subtracted).images",
+    "flat: both kinds of image in one folder": r"\.jpe?g$",
+}
+
 
 def claims(names: Sequence[str]) -> int:
     """Return how many names look like CDD-CESM's own."""
@@ -119,6 +126,7 @@ def index(source: Source, options: ReadOptions) -> Index:
     documents = [name for name in names if _is_document(name)]
     return Index(
         records=records,
+        layout=layout_of(records, _LAYOUTS),
         tables=tables,
         documents=tuple(documents),
         left_out=tuple(left_out),

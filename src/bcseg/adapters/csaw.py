@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bcseg.adapters.base import Info, ReadOptions, leaf, listed_lesions, spelling
+from bcseg.adapters.base import Info, ReadOptions, layout_of, leaf, listed_lesions, spelling
 from bcseg.errors import ArchiveError
 from bcseg.records import LESION_KINDS, Index, Lesion, Raster, Record
 from bcseg.source import Source
@@ -78,6 +78,10 @@ class _Film:
     others: list[tuple[str, str]] = field(default_factory=list)
 
 
+# what `bcseg inspect` calls the layout: pattern in the name of an image
+_LAYOUTS = {"as published": r"anonymized_dataset/"}
+
+
 def claims(names: Sequence[str]) -> int:
     """Return how many names look like CSAW-S's own."""
     count = 0
@@ -113,6 +117,7 @@ def index(source: Source, options: ReadOptions) -> Index:
     documents = [name for name in source.names() if name.lower().endswith(_DOCUMENTS)]
     return Index(
         records=tuple(sorted(records, key=lambda record: record.record_id)),
+        layout=layout_of(records, _LAYOUTS),
         documents=tuple(documents),
     )
 

@@ -26,6 +26,7 @@ from bcseg.adapters.base import (
     ReadOptions,
     ending,
     folder,
+    layout_of,
     leaf,
     sound_rows,
     spelling,
@@ -94,10 +95,23 @@ _KINDS = {
 }
 _NAMELESS = re.compile(r"unnamed|point\d*|roi\d*|")  # finding, or calcification when one point
 
+# what `bcseg inspect` calls the layout: pattern in the name of an image
+_LAYOUTS = {
+    "PNG exports": r"\.png$",
+    "as released": r"(^|/)(?-i:AllDICOMs)/[^/]+_ANON\.dcm$",
+    "renamed folders": r"_ANON\.dcm$",
+    "bare file numbers: patients unknown": r"(^|/)\d+\.dcm$",
+}
+
 
 def claims(names: Sequence[str]) -> int:
-    """Return how many names look like INbreast's own."""
-    return sum(bool(_image(name) or _CONTOURS.fullmatch(leaf(name))) for name in names)
+    """Return how many names look like INbreast's own.
+
+    A bare number counts where a contour file has it too: other archives number their files as well.
+    """
+    contours = {match[1] for name in names if (match := _CONTOURS.fullmatch(leaf(name)))}
+    images = [match for name in names if (match := _image(name))]
+    return len(contours) + sum(bool(match[2]) or match[1] in contours for match in images)
 
 
 def index(source: Source, options: ReadOptions) -> Index:
@@ -120,11 +134,11 @@ def index(source: Source, options: ReadOptions) -> Index:
     tables, failed, warnings = _tables(source, names)
     rows, bad, blank = _rows_by_image(tables)
     files = _Files(images, contours, muscles, rows)
+    file_ids = sorted(images.keys() | contours.keys() | muscles.keys() | rows.keys())
+    records = tuple(_record(file_id, files, options) for file_id in file_ids)
     return Index(
-        records=tuple(
-            _record(file_id, files, options)
-            for file_id in sorted(images.keys() | contours.keys() | muscles.keys() | rows.keys())
-        ),
+        records=records,
+        layout=layout_of(records, _LAYOUTS),
         tables={table.name: len(table.rows) for table in tables},
         documents=tuple(n for n in names if ending(n) in (".csv", ".xls", ".pdf", ".txt", ".m")),
         left_out=(*left_out, *same, *same_muscles, *blank),

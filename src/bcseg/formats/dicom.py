@@ -556,7 +556,7 @@ def _decode_rle(frame: bytes, layout: _Layout, syntax: str, name: str) -> NDArra
     Segment by segment, because pylibjpeg-rle panics on a frame whose segments are too long, past
     any `except Exception`, and imagecodecs' decoder (2026.3) crashes the process on damaged ones.
     """
-    from rle.rle import decode_segment  # type: ignore[import-not-found]
+    from rle.rle import decode_segment
 
     if layout.size_in_bytes > 64 * len(frame):  # PackBits makes at most 128 bytes of 2
         raise RecordError(
