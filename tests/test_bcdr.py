@@ -197,6 +197,16 @@ def test_other_layouts_give_the_same_records(rename, tmp_path_factory, tmp_path)
         ]
 
 
+def test_where_nothing_tells_the_set_nothing_is_said(tmp_path_factory, tmp_path):
+    root = moved(archive(tmp_path_factory, "bcdr").root, tmp_path / "moved", no_sets)
+    stray = root / "patient_99/study_98/img_99_98_1_LCC.tif"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(next(root.rglob("img_8_15_1_RO.tif")).read_bytes())
+    record = records_of("bcdr", root)["patient_99_study_98_img_99_98_1_LCC"]
+    assert (record.attributes, record.free_of, record.film) == ({}, (), False)
+    assert records_of("bcdr", root)["patient_8_study_15_img_8_15_1_RO"].free_of == ("*",)
+
+
 def test_a_set_is_known_by_the_table_beside_its_images(tmp_path_factory, tmp_path):
     root = archive(tmp_path_factory, "bcdr").root
     inner = moved(

@@ -77,6 +77,11 @@ def test_delimiters_line_ends_and_blanks(delimiter, end, blank):
     assert [row.damage for row in table.rows] == ["", ""]
 
 
+def test_a_quoted_cell_may_follow_a_blank():
+    (row,) = read_csv(b'a, b, c\n1, "x, y", 3\n', "t.csv").rows
+    assert (row.raw("b"), row.raw("c"), row.damage) == ("x, y", "3", "")
+
+
 def test_a_cell_of_blanks_says_nothing():
     table = read_csv(b"a;b\r\n1;" + b" " * 193 + b"\r\n", "t.csv")
     assert (table.rows[0].get("b"), table.rows[0].raw("b")) == ("", "")

@@ -106,10 +106,6 @@ class _Set:
     images: Table | None
     features: Table | None
 
-    @property
-    def film(self) -> bool:
-        return self.name.startswith("F")
-
 
 # what `bcseg inspect` calls the layout: pattern in the name of an image
 _LAYOUTS = {
@@ -285,7 +281,8 @@ class _Book:
             for one in self.sets
             if nearest < 0 or (name.startswith(one.root) and len(one.root) == nearest)
         }
-        sets = (here & self._listed[_plain_id(name)]) or here
+        listing = here & self._listed[_plain_id(name)]
+        sets = listing or (here if len(here) == 1 else set())
         return marked if marked in sets else min(sets, default=marked)
 
     def lists_all(self, set_name: str) -> bool:
