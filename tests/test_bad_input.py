@@ -124,7 +124,7 @@ def test_a_file_that_is_no_archive(refactor, tmp_path):
     (tmp_path / "thesis.pdf").write_bytes(b"%PDF")
     code, _, _, err = refactor("inbreast", tmp_path / "thesis.pdf")
     assert code == 2
-    assert "neither a folder nor a zip file" in err
+    assert "neither a folder nor a zip or tar file" in err
 
 
 def test_a_zip_that_was_not_downloaded_to_its_end(refactor, tmp_path):
@@ -876,7 +876,7 @@ def test_an_unreadable_subfolder_is_named(refactor, tmp_path, monkeypatch):
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return real(path)
 
-    monkeypatch.setattr("bcseg.source.os.scandir", refuse)
+    monkeypatch.setattr("bcseg.source.folder.os.scandir", refuse)
     code, folder, _, err = refactor("cdd", source)
     monkeypatch.undo()
     assert code == 2

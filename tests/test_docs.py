@@ -15,6 +15,7 @@ from bcseg.cli import app
 
 REPOSITORY = Path(__file__).parent.parent
 PACKAGE = Path(bcseg.__file__).parent
+_CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 COMMANDS = sorted(typer.main.get_command(app).commands)
 
 # words that are codes only as a value of the adapters' left_out, fates or file verdicts
@@ -41,6 +42,8 @@ _INDIRECT = {
     "duplicate_member",
     "encrypted_member",
     "zip_bomb",
+    "broken_link",
+    "conflicting_members",
     "link_out_of_source",
     "unmarked_positive",
     "not_called_free",
@@ -75,7 +78,9 @@ def codes_in_source() -> set[str]:
             if name in ("LeftOut", "Failed", "Warned", "warn", "Unreadable", "failed", "left_out"):
                 words += node.args[:2]
             for word in words:
-                if isinstance(word, ast.Constant) and re.fullmatch(r"[a-z]+(_[a-z]+)*", str(word.value)):
+                if isinstance(word, ast.Constant) and re.fullmatch(
+                    r"[a-z]+(_[a-z]+)*", str(word.value)
+                ):
                     found.add(word.value)
     return found
 

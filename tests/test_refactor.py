@@ -416,7 +416,7 @@ def test_order_of_the_directory_changes_nothing(dataset, tmp_path, monkeypatch):
         def __exit__(self, *_) -> None:
             pass
 
-    monkeypatch.setattr("bcseg.source.os.scandir", Backwards)
+    monkeypatch.setattr("bcseg.source.folder.os.scandir", Backwards)
     code = bcseg("refactor", dataset, original(dataset), "-o", tmp_path, "-j", 1)
     monkeypatch.undo()
     assert code == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import stat
+import tarfile
 import warnings
 import zipfile
 from copy import copy
@@ -12,9 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from bcseg import source as sources
 from bcseg.errors import ArchiveError, RecordError, SourceGone
-from bcseg.source import UNREAD, FolderSource, Source, ZipSource, open_source, read
+from bcseg.source import (
+    UNREAD,
+    FolderSource,
+    Source,
+    ZipSource,
+    base,
+    open_source,
+    read,
+    zipped,
+)
 
 
 @pytest.fixture
@@ -73,7 +83,8 @@ def test_a_name_that_is_not_there(source):
 
 
 def test_a_file_beyond_every_archive_is_not_read(folder, packed, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_FILE_BYTES", 2)
+    monkeypatch.setattr(base, "MAX_FILE_BYTES", 2)
+    monkeypatch.setattr(zipped, "MAX_FILE_BYTES", 2)
     assert {reason for _, reason in ZipSource(packed).refused} == {"zip_bomb"}
     with pytest.raises(RecordError) as caught:
         read(FolderSource(folder), "a 1.txt")
@@ -271,7 +282,7 @@ def test_of_two_different_members_of_one_name_none_is_read(tmp_path):
 
 
 def test_a_zip_bomb_is_refused_and_a_blank_mask_is_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_ZIP_BYTES", 1 << 20)
+    monkeypatch.setattr(zipped, "MAX_ZIP_BYTES", 1 << 20)
     found = zip_of(tmp_path, ("bomb", bytes(3 << 20)), ("mask", bytes(1 << 19)), ("ok", b"1"))
     assert found.names() == ("mask", "ok")
     assert found.refused == (("bomb", "zip_bomb"),)
@@ -315,3 +326,80 @@ def test_a_zip_that_went_away(packed):
         found.check()
     with pytest.raises(SourceGone):
         pickle.loads(pickle.dumps(found)).open("a 1.txt")
+
+
+# ------------------------------------------------------------------------------ tar
+
+
+def packed_tar(path, members, mode="w:gz"):
+    with tarfile.open(path, mode) as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                info.size, info.mtime = len(content), 1_600_000_000
+                tar.addfile(info, io.BytesIO(content))
+            else:
+                info.type, info.linkname = content
+                tar.addfile(info)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("a.tar", "w"), ("a.tar.gz", "w:gz"), ("a.tgz", "w:gz")]
+)
+def test_a_tar_is_read_as_a_folder(tmp_path, name, mode):
+    packed = packed_tar(tmp_path / name, [("x/b.txt", b"two"), ("a.txt", b"one")], mode)
+    source = open_source(packed, unpack_to=tmp_path / "out")
+    assert source.names() == ("a.txt", "x/b.txt")
+    assert read(source, "x/b.txt") == b"two"
+    again = open_source(packed, unpack_to=tmp_path / "out")
+    assert again.stamp("a.txt") == source.stamp("a.txt")
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_what_leads_out_of_a_tar_is_refused_by_name(tmp_path):
+    members = [
+        ("good.txt", b"good"),
+        ("../evil.txt", b"evil"),
+        ("/tmp/bcseg-evil.txt", b"evil"),
+        ("link.txt", (tarfile.SYMTYPE, "/etc/passwd")),
+        ("hard.txt", (tarfile.LNKTYPE, "good.txt")),
+        ("pipe", (tarfile.FIFOTYPE, "")),
+        ("good.txt", b"other"),
+    ]
+    packed = packed_tar(tmp_path / "a.tar.gz", members)
+    source = open_source(packed, unpack_to=tmp_path / "place" / "out")
+    assert read(source, "good.txt") == b"good"
+    assert source.names() == ("good.txt",)
+    assert dict(source.refused) == {
+        "../evil.txt": "unsafe_name",
+        "/tmp/bcseg-evil.txt": "unsafe_name",
+        "link.txt": "link_out_of_source",
+        "hard.txt": "link_out_of_source",
+        "pipe": "not_a_file",
+        "good.txt": "conflicting_members",
+    }
+    assert list(tmp_path.rglob("*evil*")) == []
+
+
+def test_half_a_tar_is_refused_and_leaves_nothing(tmp_path):
+    packed = packed_tar(tmp_path / "a.tar.gz", [("a.bin", bytes(range(256)) * 4000)])
+    packed.write_bytes(packed.read_bytes()[:-200])
+    with pytest.raises(ArchiveError, match="cannot be unpacked"):
+        open_source(packed, unpack_to=tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_tar_gives_the_same_pairs_as_the_folder(tmp_path, run):
+    from bcseg import pairs, synth
+
+    folder = synth.build("cdd", tmp_path / "folder", scale=0.1).root
+    packed = synth.build("cdd", tmp_path / "packed", scale=0.1, packed="tar.gz").root
+    for source, out in ((folder, "one"), (packed, "two"), (packed, "two")):
+        code, _, err = run("refactor", "cdd", source, "-o", tmp_path / out)
+        assert code == 0, err
+    one, two = (
+        pairs.PairsFolder(tmp_path / out / "cdd").rows(pairs.RECORDS) for out in ("one", "two")
+    )
+    assert one == two
+    assert len(one) > 0

@@ -37,6 +37,7 @@ app = typer.Typer(
 )
 
 LOOK, MAKE, TRY = "Look", "Make", "Try"
+_SHOWN = 20  # failures named on the terminal
 MASK, PIXELS, RUN = "What the mask holds", "How images are treated", "How to run"
 
 
@@ -442,13 +443,14 @@ def _report(summary: Summary, dry_run: bool) -> None:
             out.result(f"  {'':{width}}    {', '.join(reasons)}")
     if summary.content_sha256:
         out.result(f"  content sha256 {summary.content_sha256}")
-    for row in summary.failures[:20]:
+    listed = "" if dry_run else f" in {summary.folder / 'problems.csv'}"
+    for row in summary.failures[:_SHOWN]:
         out.say(f"failed {row['record_id'] or row['source']}: {row['message']} [{row['code']}]")
-    hidden = len(summary.failures) - 20
-    if hidden > 0:
-        out.say(f"... and {hidden} more in {summary.folder / 'problems.csv'}")
+    if len(summary.failures) > _SHOWN:
+        out.say(f"... and {len(summary.failures) - _SHOWN} more{listed}")
     if summary.warnings:
-        out.say(f"{len(summary.warnings)} warnings in {summary.folder / 'problems.csv'}")
+        count = len(summary.warnings)
+        out.say(f"{count} warning{'s' if count > 1 else ''}{listed}")
     if any(row["code"] == "bug" for row in summary.failures):
         out.say(f"a bug in bcseg: please report it with {summary.log}")
     for note in summary.notes:

@@ -14,7 +14,14 @@ from typing import Any, NoReturn
 import typer
 
 from bcseg import __version__
-from bcseg.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, BcsegError
+from bcseg.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    BcsegError,
+    Interrupted,
+)
 
 
 class Output:
@@ -61,9 +68,13 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if kind is KeyboardInterrupt:  # typer would end the program without a word of ours
+            raise Interrupted(
+                "interrupted: what is finished stays", hint="the same command again, to continue"
+            ) from None
 
     def update(self, done: int, total: int) -> None:
         """Show that `done` of `total` records are done."""
@@ -117,7 +128,6 @@ class Door:
             _say_error(str(error))
             _exit(error.exit_code)
         if isinstance(error, KeyboardInterrupt):
-            _say_error("interrupted: what is finished stays; run the same command to continue")
             _exit(EXIT_INTERRUPTED)
         if isinstance(error, BrokenPipeError):
             sys.stderr.close()

@@ -101,9 +101,7 @@ def _box(mask: NDArray[Any]) -> tuple[slice, slice]:
     return slice(top, top + side), slice(left, left + side)
 
 
-def _fitted(
-    grey: NDArray[np.uint8], mask: NDArray[Any], *, outline: bool
-) -> NDArray[np.uint8]:
+def _fitted(grey: NDArray[np.uint8], mask: NDArray[Any], *, outline: bool) -> NDArray[np.uint8]:
     """Return a square colour picture of an image part, with or without the contour."""
     scale = _TILE / max(grey.shape)
     size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))

@@ -25,6 +25,7 @@ from bcseg.work import (
     RASTERS,
     Drawn,
     Work,
+    counted,
     failed,
     is_chosen,
     items_of,
@@ -182,6 +183,9 @@ def _empty_verdict(work: Work) -> tuple[str, str] | None:
         return "no_lesion", "the masks of the chosen kinds are blank"
     if settings.with_empty == "force":
         return None
+    unclear = [lesion for lesion in work.lesions if lesion.kind == "finding"]
+    if unclear:  # of a class that the archive does not give: it may be a chosen one
+        return "unmarked_positive", f"{counted(len(unclear), 'finding')} without a class"
     for kind in ("*", *sorted(settings.read.kinds)):
         if kind in record.suspicious:
             return "unmarked_positive", record.suspicious[kind]
@@ -239,12 +243,16 @@ def _draw(work: Work, lesion: Lesion, image: Image) -> Drawn:
             work.warn("mask_resized", note, name)
         drawing = Drawing(patch, 0, "raster", 0, True, False, None)
         return Drawn(lesion, chosen, drawing, name)
-    drawing = raster.draw(
-        shape,
-        image.size,
-        spacing_mm=raw_spacing(work.record, image),
-        point_radius=work.job.settings.point_radius,
-    )
+    try:
+        drawing = raster.draw(
+            shape,
+            image.size,
+            spacing_mm=raw_spacing(work.record, image),
+            point_radius=work.job.settings.point_radius,
+        )
+    except RecordError as error:
+        error.where = error.where or lesion.source
+        raise
     if drawing.patch.area == 0:
         raise RecordError(
             f"the {lesion.kind} lies wholly outside the image",

@@ -42,6 +42,12 @@ class SourceGone(BcsegError):
     exit_code = EXIT_FINDINGS
 
 
+class Interrupted(BcsegError):
+    """The user stopped the run: what is finished stays."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
 class RecordError(BcsegError):
     """One image or annotation cannot be used: that record fails, the run goes on.
 

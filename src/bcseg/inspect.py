@@ -253,9 +253,7 @@ def _lines(
             found=contours,
             missing=tuple(lost),
             unreadable=tuple(
-                f"{name} ({why})"
-                for name, why in sorted(bad.items())
-                if name not in names
+                f"{name} ({why})" for name, why in sorted(bad.items()) if name not in names
             ),
         ),
         Line(what="tables", expected=None, found=len(index.tables)),

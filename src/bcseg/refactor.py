@@ -19,7 +19,7 @@ from bcseg.pairs import FORMAT, remove_pair
 from bcseg.records import Record
 from bcseg.run import Run, State, Summary
 from bcseg.settings import Settings
-from bcseg.source import open_source
+from bcseg.source import UNPACKED, open_source
 from bcseg.store import Lock, remove_parts
 
 __all__ = ["Run", "Summary", "refactor", "survey"]
@@ -38,7 +38,7 @@ def refactor(
     folder = root / adapter.INFO.name
     plan.refuse_overlap(location, root, folder)
     plan.refuse_foreign(root, folder)
-    source = open_source(location)
+    source = open_source(location, unpack_to=None if run.dry_run else root / UNPACKED)
     index = plan.read_index(adapter, source, settings)
     state = State.on(adapter.INFO, source, index, settings, run, folder)
     # a source of its own, as every worker has: it looks at files anew when it reads them

@@ -55,7 +55,12 @@ def _from_file(path: Path) -> Adapter:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError, NameError, AttributeError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"the adapter file cannot be loaded ({type(error).__name__}: {error})", where=str(path)
+        ) from error
     missing = [word for word in _CONTRACT if not hasattr(module, word)]
     if missing:
         raise UsageError(

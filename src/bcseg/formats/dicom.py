@@ -26,6 +26,7 @@ from pydicom.filereader import read_dataset, read_partial
 from pydicom.multival import MultiValue
 
 from bcseg.errors import RecordError
+from bcseg.formats.damage import DAMAGED
 from bcseg.formats.images import (
     JPEG_COLOUR_TOLERANCE,
     MAX_PIXELS,
@@ -240,7 +241,7 @@ def _value(elements: Dataset, keyword: str) -> Any:
     """Return a value, or None where the element is missing, empty or broken."""
     try:
         return elements.get(keyword)
-    except Exception:  # the conversion of one broken element is no reason to lose the image
+    except DAMAGED:  # the conversion of one broken element is no reason to lose the image
         return None
 
 

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcseg.errors import RecordError
+from bcseg.formats.damage import DAMAGED
 from bcseg.records import Image, Size
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def reading(name: str, what: str, *, quote: bool = True) -> Iterator[None]:
             yield
     except RecordError:
         raise
-    except Exception as error:  # decoders raise anything from KeyError to struct.error
+    except DAMAGED as error:
         words = f"{type(error).__name__}: {error}" if quote else type(error).__name__
         message = f"the {what} file is damaged ({' '.join(words.split())[:160]})"
         raise RecordError(message, code="unreadable", where=name) from (error if quote else None)
@@ -451,7 +452,7 @@ def _tiff_pixels(page: Any, data: bytes, name: str) -> NDArray[Any]:
     else:
         try:
             pixels = page.asarray()
-        except Exception:  # without imagecodecs tifffile cannot undo LZW, JPEG, ...
+        except DAMAGED:  # without imagecodecs tifffile cannot undo LZW, JPEG, ...
             if _has_imagecodecs():
                 raise
             return _tiff_by_pillow(page, data, name)

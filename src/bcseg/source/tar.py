@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import shutil
 import tarfile
 import tempfile
 import zlib
+from contextlib import ExitStack
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
 from bcseg.errors import ArchiveError, UsageError
-from bcseg.source import MAX_FILE_BYTES, FolderSource
+from bcseg.source.base import MAX_FILE_BYTES
+from bcseg.source.folder import FolderSource
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 UNPACKED = ".unpacked"  # folder beside the output
-_REFUSED = ".refused.json"
+_FILES, _REFUSED = "files", "refused.json"  # in the folder of one archive
 _CHUNK = 1 << 20
 _MARGIN = 1.02
 _DAMAGED = (tarfile.TarError, EOFError, zlib.error, LZMAError, OSError)
@@ -46,12 +49,15 @@ def unpacked(location: Path, place: Path | None) -> FolderSource:
     if not folder.is_dir():
         part = folder.with_name(folder.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        refused = _unpack(location, part)
-        (part / _REFUSED).write_text(json.dumps(refused), encoding="utf-8")
-        part.replace(folder)
+        (part / _FILES).mkdir(parents=True)
+        with ExitStack() as undo:
+            undo.callback(shutil.rmtree, part, ignore_errors=True)
+            refused = _unpack(location, part / _FILES)
+            (part / _REFUSED).write_text(json.dumps(refused), encoding="utf-8")
+            part.replace(folder)
+            undo.pop_all()
     listed = json.loads((folder / _REFUSED).read_text(encoding="utf-8"))
-    return FolderSource(folder, refused=tuple((name, why) for name, why in listed))
+    return FolderSource(folder / _FILES, refused=tuple((name, why) for name, why in listed))
 
 
 def _unpack(location: Path, folder: Path) -> list[tuple[str, str]]:
@@ -59,13 +65,12 @@ def _unpack(location: Path, folder: Path) -> list[tuple[str, str]]:
     try:
         with tarfile.open(location, "r:*") as tar:
             for member in tar:
-                reason = "" if member.isdir() else _refuse(member, folder)
+                reason = "" if member.isdir() else _refuse(member)
+                if not reason and member.isreg():
+                    reason = _write(tar, member, folder)
                 if reason:
                     refused.append((repr(member.name)[1:-1], reason))
-                elif member.isreg():
-                    _write(tar, member, folder)
     except _DAMAGED as error:
-        shutil.rmtree(folder, ignore_errors=True)
         raise ArchiveError(
             f"the tar archive cannot be unpacked ({type(error).__name__})",
             where=str(location),
@@ -74,39 +79,39 @@ def _unpack(location: Path, folder: Path) -> list[tuple[str, str]]:
     return refused
 
 
-def _refuse(member: tarfile.TarInfo, folder: Path) -> str:
+def _refuse(member: tarfile.TarInfo) -> str:
     """Return why a member is not unpacked, "" if it is."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name or ":" in path.parts[0]:
         return "unsafe_name"
-    if not member.name.isprintable() or path.name == _REFUSED:
+    if not member.name.isprintable():
         return "unsafe_name"
     if member.issym() or member.islnk():
         return "link_out_of_source"
     if not member.isreg():
         return "not_a_file"
-    if member.size > MAX_FILE_BYTES:
-        return "zip_bomb"
-    return "duplicate_member" if (folder / path).exists() else ""
+    return "zip_bomb" if member.size > MAX_FILE_BYTES else ""
 
 
-def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> str:
+    """Unpack a member; return why not for one whose name was there before, else ""."""
     free = shutil.disk_usage(folder).free
     if member.size * _MARGIN > free:
-        shutil.rmtree(folder, ignore_errors=True)
         raise UsageError(
             f"the disk is too small to unpack the archive: {free / 1e9:.2g} GB are left",
-            where=str(folder.parent),
+            where=str(folder),
             hint="--out on another disk, or unpack it yourself and give the folder",
         )
     path = folder / member.name
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = tar.extractfile(member)
     assert content is not None  # it is a regular file
-    with content, path.open("xb") as file:
-        shutil.copyfileobj(content, file, _CHUNK)
+    with content:
+        if path.exists():
+            same = path.is_file() and content.read() == path.read_bytes()
+            return "duplicate_member" if same else "conflicting_members"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            shutil.copyfileobj(content, file, _CHUNK)
     # the archive's own times: a second unpacking gives the same stamps
-    times = (int(member.mtime * 1e9),) * 2
-    import os
-
-    os.utime(path, ns=times)
+    os.utime(path, ns=(int(member.mtime * 1e9),) * 2)
+    return ""
