@@ -10,7 +10,7 @@ import zlib
 
 import cv2
 import PIL.Image
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 DAMAGED: tuple[type[Exception], ...] = (
     ArithmeticError,
@@ -27,6 +27,7 @@ DAMAGED: tuple[type[Exception], ...] = (
     SyntaxError,  # Pillow: a broken PNG
     TypeError,
     ValueError,
+    BytesLengthException,
     InvalidDicomError,
     PIL.Image.DecompressionBombError,
     cv2.error,

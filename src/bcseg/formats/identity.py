@@ -7,7 +7,8 @@ import warnings
 from typing import BinaryIO
 
 import pydicom
-from pydicom.errors import InvalidDicomError
+
+from bcseg.formats.damage import DAMAGED
 
 # direct identifiers of the Basic Application Level Confidentiality Profile (PS3.15 E.1)
 _TAGS = (
@@ -44,8 +45,6 @@ def identifiable_tags(file: BinaryIO) -> set[str]:
                 file, stop_before_pixels=True, force=False, specific_tags=list(_TAGS)
             )
             values = {tag: str(header.get(tag, "")) for tag in _TAGS}
-        # what damaged headers raise besides pydicom's own error
-        except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, TypeError,
-                AttributeError, NotImplementedError):  # fmt: skip
+        except DAMAGED:
             return set()
     return {tag for tag, value in values.items() if not _HARMLESS.fullmatch(value.strip())}
