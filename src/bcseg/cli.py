@@ -357,9 +357,19 @@ def refactor(
         bool,
         typer.Option("--prune", help="Delete pairs whose source is gone.", rich_help_panel=RUN),
     ] = False,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="dataset.json of an earlier run: do it again, and say whether it is identical.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
     quiet: Quiet = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Name every warning, too.")
+    ] = False,
     no_color: NoColor = False,
 ) -> None:
     """Turn a raw archive into a folder of image/mask pairs; run again to continue.
@@ -368,6 +378,7 @@ def refactor(
     """
     from bcseg import refactor as work
     from bcseg.adapters.base import ReadOptions
+    from bcseg.like import Earlier
     from bcseg.preprocess import Options
     from bcseg.settings import Settings, chosen_kinds
 
@@ -396,6 +407,12 @@ def refactor(
         partial=partial,
         point_radius=point_radius,
     )
+    again = None
+    if like:
+        if settings != Settings():
+            raise UsageError("--like brings its own options", hint="leave the others out")
+        again = Earlier.of(like, dataset)
+        settings = again.settings
     with Progress(dataset) as progress:
         run = work.Run(
             jobs=jobs,
@@ -409,8 +426,12 @@ def refactor(
             command=("bcseg", *sys.argv[1:]),
         )
         summary = work.refactor(dataset, source, _root(root), settings, run)
-    _report(summary, dry_run)
-    raise typer.Exit(summary.exit_code)
+    likeness = again.compare(summary.folder) if again and not dry_run else None
+    out.document(summary.document() | (likeness.document() if likeness else {}))
+    _report(summary, dry_run, verbose)
+    if likeness:
+        out.result(likeness.text())
+    raise typer.Exit(max(summary.exit_code, likeness.exit_code if likeness else 0))
 
 
 def _window(text: str) -> tuple[float, float] | None:
@@ -423,9 +444,8 @@ def _window(text: str) -> tuple[float, float] | None:
     return low, high
 
 
-def _report(summary: Summary, dry_run: bool) -> None:
+def _report(summary: Summary, dry_run: bool, verbose: bool) -> None:
     """Print what a run did: ledger, reasons, failures, where to look."""
-    out.document(summary.document())
     would = "would be " if dry_run else ""
     out.result(f"{summary.dataset}: {summary.pairs} pairs {would}in {summary.folder}")
     width = max(map(len, summary.counts), default=0)
@@ -448,6 +468,9 @@ def _report(summary: Summary, dry_run: bool) -> None:
         out.say(f"failed {row['record_id'] or row['source']}: {row['message']} [{row['code']}]")
     if len(summary.failures) > _SHOWN:
         out.say(f"... and {len(summary.failures) - _SHOWN} more{listed}")
+    for row in summary.warnings if verbose else ():
+        about = row["record_id"] or row["source"]
+        out.say(f"warning {about}: {row['message']} [{row['code']}]")
     if summary.warnings:
         count = len(summary.warnings)
         out.say(f"{count} warning{'s' if count > 1 else ''}{listed}")

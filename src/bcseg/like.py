@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bcseg import pairs
+from bcseg import adapters, pairs
 from bcseg.errors import EXIT_FINDINGS, EXIT_OK, UsageError
 from bcseg.pairs import PairsFolder, Row
 from bcseg.settings import Settings, settings_of
@@ -26,6 +26,10 @@ class Likeness:
         """1 if anything differs."""
         return EXIT_FINDINGS if self.differences else EXIT_OK
 
+    def document(self) -> dict[str, Any]:
+        """Return the likeness for --json."""
+        return {"identical": not self.differences, "differences": list(self.differences)}
+
     def text(self) -> str:
         """Return the likeness for a terminal."""
         if not self.differences:
@@ -36,51 +40,68 @@ class Likeness:
         return "\n".join(["differs from the earlier run:", *lines])
 
 
-def earlier(path: Path, dataset: str) -> tuple[dict[str, Any], Settings]:
-    """Return the document of an earlier run and its settings.
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier run: its dataset.json, the folder beside it, its settings."""
 
-    Raises UsageError for a file that is no dataset.json, or one of another dataset.
-    """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        options = dict(document["options"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"not a dataset.json of an earlier run ({type(error).__name__})", where=str(path)
-        ) from error
-    if document.get("dataset") != dataset:
-        raise UsageError(
-            f"the earlier run was of {document.get('dataset')}, not of {dataset}", where=str(path)
-        )
-    if options.get("format") != pairs.FORMAT:
-        raise UsageError(
-            f"the earlier run wrote format {options.get('format')}, this bcseg writes"
-            f" {pairs.FORMAT}",
-            where=str(path),
-            hint="the pixels or tables of the two formats differ: see CHANGELOG.md",
-        )
-    return document, settings_of(options)
+    document: dict[str, Any]
+    folder: Path
+    settings: Settings
+
+    @classmethod
+    def of(cls, path: Path, dataset: str) -> Earlier:
+        """Return the run that a dataset.json tells of.
+
+        Raises UsageError for a file that is none, of another dataset, or of another format.
+        """
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            options = dict(document["options"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"not a dataset.json of an earlier run ({type(error).__name__})", where=str(path)
+            ) from error
+        name = adapters.get(dataset).INFO.name
+        if document.get("dataset") != name:
+            raise UsageError(
+                f"the earlier run was of {document.get('dataset')}, not of {name}", where=str(path)
+            )
+        if options.get("format") != pairs.FORMAT:
+            raise UsageError(
+                f"the earlier run wrote format {options.get('format')}, this bcseg writes "
+                f"{pairs.FORMAT}",
+                where=str(path),
+                hint="pixels or tables of the two formats differ: see CHANGELOG.md",
+            )
+        return cls(document, path.absolute().parent, settings_of(options))
+
+    def compare(self, folder: Path) -> Likeness:
+        """Return how a new pairs folder differs from the earlier one."""
+        new = PairsFolder(folder)
+        if new.document()["content_sha256"] == self.document.get("content_sha256"):
+            return Likeness(())
+        old = PairsFolder(self.folder)
+        if not old.rows(pairs.RECORDS):
+            return Likeness(("another content; the tables are not beside the dataset.json",))
+        found: dict[str, str] = {}
+        for table in (pairs.RECORDS, pairs.LESIONS):
+            before, after = _by_id(old.rows(table)), _by_id(new.rows(table))
+            for key in sorted(before.keys() | after.keys()):
+                if before.get(key) != after.get(key):
+                    lesion = f"lesion {key[1]} " if key[1] else ""
+                    words = lesion + _difference(before.get(key), after.get(key))
+                    found.setdefault(key[0], words)
+        lines = [f"{record_id}: {words}" for record_id, words in sorted(found.items())]
+        return Likeness(tuple(lines) or ("the pairs are the same, problems or left-out differ",))
 
 
-def compare(document: dict[str, Any], old: Path, new: PairsFolder) -> Likeness:
-    """Return how a new folder differs from the earlier one whose tables lie in `old`."""
-    if new.document()["content_sha256"] == document.get("content_sha256"):
-        return Likeness(())
-    before = {row["record_id"]: row for row in PairsFolder(old).rows(pairs.RECORDS)}
-    after = {row["record_id"]: row for row in new.rows(pairs.RECORDS)}
-    if not before:
-        return Likeness(("another content; the earlier tables are not beside the dataset.json",))
-    found = [
-        f"{record_id}: {_difference(before.get(record_id), after.get(record_id))}"
-        for record_id in sorted(before.keys() | after.keys())
-        if before.get(record_id) != after.get(record_id)
-    ]
-    return Likeness(tuple(found) or ("the records are the same, other tables differ",))
+def _by_id(rows: list[Row]) -> dict[tuple[str, str], Row]:
+    return {(row["record_id"], row.get("lesion_id", "")): row for row in rows}
 
 
 def _difference(before: Row | None, after: Row | None) -> str:
     if before is None:
-        return "was not there"
+        return "is new"
     if after is None:
         return "is not there any more"
-    return "another " + ", ".join(key for key in after if before.get(key) != after[key])
+    return "has another " + ", ".join(key for key in after if before.get(key) != after[key])
