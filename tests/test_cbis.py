@@ -6,7 +6,6 @@ import csv
 import io
 import re
 import shutil
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -630,13 +629,16 @@ def test_the_shipped_tables_hold_what_was_published():
     assert sum(len(parts) == 2 for parts in patients.values()) == 31
 
 
-# ------------------------------------------------------------------------------ speed
+# ------------------------------------------------------------------------------ size
 
 
-def test_ten_thousand_files_are_listed_in_two_seconds(tmp_path):
+def test_ten_thousand_files_are_listed_without_opening_one(tmp_path):
     class Listing(FolderSource):
         def names(self):
             return names
+
+        def open(self, name):
+            raise AssertionError(f"{name} was opened: its path tells its series")
 
     names = []
     for table in shipped_tables():
@@ -645,9 +647,7 @@ def test_ten_thousand_files_are_listed_in_two_seconds(tmp_path):
                 series = row.raw(key).split("/")[2]
                 names.append(f"jpeg/{series}/{len(names):05d}.jpg")
     assert len(names) > 10_000
-    start = time.perf_counter()
     index = cbis.index(Listing(tmp_path), ReadOptions(kinds=frozenset({"mass"})))
-    assert time.perf_counter() - start < 2.0
     assert len(index.records) == 3103
 
 

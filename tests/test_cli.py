@@ -203,3 +203,22 @@ def test_a_file_that_is_no_adapter(run, tmp_path):
     code, _, err = run("refactor", tmp_path / "none.py", original("cdd"), "-o", tmp_path / "out")
     assert code == 2
     assert "no such adapter file" in err
+
+
+@pytest.mark.parametrize("command", [["synth", "cdd"], ["demo"]])
+def test_a_folder_that_cannot_be_made_is_no_bug(run, tmp_path, command):
+    (tmp_path / "file").write_bytes(b"")
+    code, out, err = run(*command, tmp_path / "file" / "below")
+    assert (code, out) == (2, "")
+    assert "cannot write there" in err
+    assert str(tmp_path / "file" / "below") in err
+
+
+def test_full_size_is_scale_one(run, tmp_path):
+    code, _, _ = run("synth", "cdd", tmp_path / "a", "--full-size")
+    assert code == 0
+    run("synth", "cdd", tmp_path / "b", "--scale", "1")
+    names = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.jpg"))
+    assert len(names) == 6
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

@@ -77,7 +77,6 @@ def clean(pixels, options=None, *, bits=16, scanned=False, **about):
         {"preset": "raw", "clahe": True},
         {"preset": "raw", "spacing_mm": 0.1},
         {"size": 512, "spacing_mm": 0.1},
-        {"assume_spacing_mm": 0.1},
     ],
 )
 def test_options_that_make_no_sense_are_refused_with_a_hint(wrong):
@@ -92,6 +91,18 @@ def test_options_that_make_sense():
     Options(preset="classic", depth="8", size=512, pad=True, flip=True, clahe=True)
     Options(depth="8", window=(0.0, 4095.0), crop="breast", flip=True, size=1024, pad=True)
     Options(spacing_mm=0.1, assume_spacing_mm=0.07, pad=True)
+    Options(preset="raw", assume_spacing_mm=0.07)
+
+
+@pytest.mark.parametrize("preset", ["raw", "clean"])
+def test_an_assumed_spacing_is_noted_only_where_none_is_known(preset):
+    pixels = digital(top=200, dtype=np.uint8)
+    options = Options(preset=preset, assume_spacing_mm=0.07)
+    assumed = preprocess(Image(pixels, 8), options)
+    known = preprocess(Image(pixels, 8, spacing_mm=(0.05, 0.05)), options)
+    assert assumed.notes == ("pixel size of 0.07 mm assumed",)
+    assert known.notes == ()
+    np.testing.assert_array_equal(assumed.pixels, pixels)
 
 
 # -------------------------------------------------------------------------------------- raw

@@ -563,3 +563,53 @@ def test_json_is_one_document_and_quiet_says_nothing(run, tmp_path):
     code, text, err = run(*arguments)
     assert "found" in text
     assert "found" not in err
+
+
+# ------------------------------------------------------------------- what the user is told
+
+
+def test_an_assumed_spacing_fills_sizes_and_areas_and_leaves_the_pixels(run, tmp_path):
+    plain = finished("bcdr")
+    code, _, _ = run(
+        "refactor", "bcdr", original("bcdr"), "-o", tmp_path, "--assume-spacing", "0.07"
+    )
+    assumed = tmp_path / "bcdr"
+    assert code == 0
+    for before, after in zip(rows(plain, "records.csv"), rows(assumed, "records.csv"), strict=True):
+        assert (before["pixel_spacing_mm"], after["pixel_spacing_mm"]) == ("", "0.07")
+        assert float(after["mask_area_mm2"]) == pytest.approx(int(after["mask_pixels"]) * 0.0049)
+        assert "pixel size of 0.07 mm assumed" in after["notes"]
+        assert before["image_sha256"] == after["image_sha256"]
+    for lesion in rows(assumed, "lesions.csv"):
+        assert float(lesion["area_mm2"]) == pytest.approx(int(lesion["area_px"]) * 0.0049)
+
+
+@pytest.mark.parametrize(("dataset", "bits"), [("bcdr", 14), ("csaw", 12), ("inbreast", 14)])
+def test_files_that_look_black_are_said_to(run, tmp_path, dataset, bits):
+    """PNG and TIFF cannot say how many of their 16 bits are used: the values do."""
+    _, _, err = run("refactor", dataset, original(dataset), "-o", tmp_path)
+    assert f"16-bit files with {bits} bits used look black" in err
+    assert f"divide by {2**bits - 1}" in err
+
+
+@pytest.mark.parametrize("dataset", ["cbis", "cdd"])
+def test_files_that_do_not_look_black_are_not(run, tmp_path, dataset):
+    _, _, err = run("refactor", dataset, original(dataset), "-o", tmp_path)
+    assert "look black" not in err
+
+
+def test_no_pair_at_all_is_said_with_the_kinds_asked_for(run, tmp_path):
+    words = ("refactor", "inbreast", original("inbreast"), "--kind", "cancer", "-o", tmp_path)
+    _, out, err = run(*words, "--dry-run")
+    assert "inbreast: 0 pairs would be in" in out
+    assert "no pair" not in run(*words[:3], "-o", tmp_path, "--dry-run")[2]
+    code, out, err = run(*words)
+    assert code == 0
+    assert "note: no pair: no image here has a lesion of the kinds asked for (cancer)" in err
+
+
+def test_one_pair_is_no_pairs(run, tmp_path):
+    words = ("refactor", "inbreast", original("inbreast"), "-o", tmp_path)
+    _, out, err = run(*words, "--limit", "1")
+    assert out.startswith("inbreast: 1 pair in ")
+    assert "up to 1 pair, about" in err

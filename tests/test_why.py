@@ -208,3 +208,10 @@ def test_words_that_mean_nothing(root: Path, word: str) -> None:
     with pytest.raises(UsageError, match="nothing here is called") as caught:
         ask(root, word)
     assert "record id" in caught.value.hint
+
+
+def test_one_of_several_counted_files_is_not_said_to_be_several(root: Path) -> None:
+    (answer,) = ask(root, "CsawS/test_data/annotator_2/011/011_1_skin.png")
+    assert (answer.fate, answer.code) == ("left_out", "other_annotator")
+    assert answer.message == "other annotator"
+    assert "files" not in answer.text()

@@ -49,19 +49,30 @@ class Checked:
 
 def sources(words: Sequence[str]) -> dict[str, Path]:
     """Return the archives of `--source NAME=PATH` by name; an alias counts as its dataset."""
-    found = {}
+    found: dict[str, Path] = {}
     for word in words:
         name, equals, path = word.partition("=")
         if not (name and equals and path):
             raise UsageError(
                 f"--source {word!r} is not NAME=PATH", hint="--source inbreast=./original"
             )
-        found[adapters.get(name).INFO.name if not name.endswith(".py") else name] = Path(path)
+        dataset = name if name.endswith(".py") else adapters.get(name).INFO.name
+        if dataset in found:
+            raise UsageError(
+                f"--source names two archives of {dataset}", hint="one archive of each dataset"
+            )
+        found[dataset] = Path(path)
     return found
 
 
 def run(root: Path, archives: Mapping[str, Path], how: How) -> Checked:
     """Run the check that `how` names. Raises UsageError if there is nothing to check."""
+    if how.self_check and how.clinical:
+        raise UsageError("--self-check and --clinical are two runs", hint="one after the other")
+    if how.fast and (how.self_check or how.clinical):
+        raise UsageError(
+            "--fast is for pairs: --self-check and --clinical read archives", hint="leave it out"
+        )
     if (how.self_check or how.clinical) and not archives:
         raise UsageError("no archive to check", hint="--source inbreast=./original")
     if how.self_check:

@@ -15,6 +15,7 @@ import typer
 from bcseg import __version__
 from bcseg.console import Door, Progress, out
 from bcseg.errors import UsageError
+from bcseg.text import counted
 
 if TYPE_CHECKING:
     from bcseg.run import Summary
@@ -245,7 +246,7 @@ def refactor(
     dataset: Annotated[
         str, typer.Argument(help="bcdr, cbis, cdd, csaw, inbreast, or a Python file.")
     ],
-    source: Annotated[Path, typer.Argument(help="The raw archive: its folder, or its .zip.")],
+    source: Annotated[Path, typer.Argument(help="The raw archive: its folder, .zip or .tar.")],
     root: Annotated[
         Path | None,
         typer.Option(
@@ -447,7 +448,7 @@ def _window(text: str) -> tuple[float, float] | None:
 def _report(summary: Summary, dry_run: bool, verbose: bool) -> None:
     """Print what a run did: ledger, reasons, failures, where to look."""
     would = "would be " if dry_run else ""
-    out.result(f"{summary.dataset}: {summary.pairs} pairs {would}in {summary.folder}")
+    out.result(f"{summary.dataset}: {counted(summary.pairs, 'pair')} {would}in {summary.folder}")
     width = max(map(len, summary.counts), default=0)
     for title, n in summary.counts.items():
         out.result(
@@ -536,6 +537,9 @@ def synth(
     folder: Annotated[Path, typer.Argument(help="Empty or new folder.")],
     images: Annotated[int, typer.Option(min=1, help="How many images, at least.")] = 6,
     scale: Annotated[float, typer.Option(min=0.1, max=1, help="1 = real size.")] = 0.125,
+    full_size: Annotated[
+        bool, typer.Option("--full-size", help="The published pixel sizes: --scale 1.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other images.")] = 0,
     layout: Annotated[
         str,
@@ -567,7 +571,7 @@ def synth(
         name,
         folder,
         images=images,
-        scale=scale,
+        scale=1.0 if full_size else scale,
         seed=seed,
         layout=layout,
         quirks=quirks,

@@ -207,13 +207,17 @@ def _licence(info: Info) -> str:
 
 def summarise(state: State, tables: Tables, content: str, log: str) -> Summary:
     """Return what the user is told at the end."""
-    bits = [int(row["bits_stored"]) for row in tables.records if row["bit_depth"] == "16"]
     notes = list(state.index.notes)
-    if bits and max(bits) < 16:
+    bits = max((_bits_used(row) for row in tables.records if row["bit_depth"] == "16"), default=16)
+    if bits < 16:
         notes.append(
-            f"16-bit files with {max(bits)} bits used look black in most viewers: load them with "
-            f"cv2.imread(path, cv2.IMREAD_UNCHANGED) and divide by {2 ** max(bits) - 1}"
+            f"16-bit files with {bits} bits used look black in most viewers: load them with "
+            f"cv2.imread(path, cv2.IMREAD_UNCHANGED) and divide by {2**bits - 1}"
         )
+    nothing = not (tables.records or state.unreached or any(map(_is_failure, tables.problems)))
+    if state.records and nothing:
+        kinds = ", ".join(sorted(state.settings.read.kinds))
+        notes.append(f"no pair: no image here has a lesion of the kinds asked for ({kinds})")
     return Summary(
         dataset=state.info.name,
         folder=state.folder,
@@ -221,12 +225,25 @@ def summarise(state: State, tables: Tables, content: str, log: str) -> Summary:
         fresh=state.fresh,
         counts=tables.ledger.counts(),
         reasons=tables.ledger.reasons(),
-        failures=[row for row in tables.problems if row["severity"] == "failed"],
+        failures=list(filter(_is_failure, tables.problems)),
         warnings=[row for row in tables.problems if row["severity"] == "warning"],
         notes=tuple(notes),
         content_sha256=content,
         log=log,
     )
+
+
+def _is_failure(row: Row) -> bool:
+    return row["severity"] == "failed"
+
+
+def _bits_used(row: Row) -> int:
+    """Return the bits of a 16-bit image: as its file says, else of its highest value.
+
+    PNG and TIFF cannot say that of their 16 bits fewer are used.
+    """
+    stored = int(row["bits_stored"])
+    return stored if stored < 16 else max(1, int(row["value_max"]).bit_length())
 
 
 def _write_log(state: State) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import re
 import traceback
 from collections.abc import Iterable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -84,6 +85,7 @@ def _convert(work: Work) -> Outcome:
     if not work.job.write:
         return _planned(work, bool(chosen))
     image = decode(work.read(record.image), record.image)
+    _compare_twin(work, image)
     _compare_copies(work, image)
     work.release(record.image)
     drawn = _draw_all(work, image)
@@ -125,6 +127,30 @@ def _compare_copies(work: Work, image: Image) -> None:
                     hint="take the wrong one away",
                 )
         work.release(copy)
+
+
+def _compare_twin(work: Work, image: Image) -> None:
+    """Note whether the other record of the same film (attributes `twin`, `twin_image`) is equal."""
+    name = work.record.attributes.get("twin_image", "")
+    if not name:
+        return
+    try:
+        verdict = _difference(image, decode(work.read(name), name))
+    except RecordError as error:
+        verdict = f"pixels not compared: {error.args[0]}"
+    work.release(name)
+    said = f"the same film as {work.record.attributes['twin']}"
+    notes = (note for note in work.record.notes if note != said)
+    work.record = replace(work.record, notes=(f"{said} ({verdict or 'pixels equal'})", *notes))
+
+
+def _difference(image: Image, other: Image) -> str:
+    """Return in words how the stored pixels of two images differ, "" if they are equal."""
+    if image.size != other.size:
+        here, there = (f"{rows} x {columns}" for rows, columns in (image.size, other.size))
+        return f"pixels differ: {here} here, {there} there"
+    count = int(np.count_nonzero(image.pixels != other.pixels))
+    return f"pixels differ: {count} of {image.pixels.size} values" if count else ""
 
 
 def _unreadable(lesion: Lesion, shape: Unreadable) -> RecordError:

@@ -90,6 +90,7 @@ def _clear(folder: Path) -> None:
                 hint="name a new one: bcseg demo ./somewhere",
             )
         shutil.rmtree(folder)
+    synth.empty_folder(folder)
     write_atomic(folder / _MARK, b"")
 
 

@@ -19,6 +19,7 @@ from bcseg.run import copies as copies
 from bcseg.settings import Settings, differences
 from bcseg.source import Source, read
 from bcseg.store import Journal, is_trace, remove_parts, write_atomic
+from bcseg.text import counted
 
 # bytes written for each byte of a source image, by ending: measured on full-size images
 _GROWTH = {".dcm": 0.8, ".tif": 0.8, ".tiff": 0.8, ".png": 1.05, ".jpg": 2.5, ".jpeg": 2.5}
@@ -56,7 +57,7 @@ def read_index(adapter: Adapter, source: Source, settings: Settings) -> Index:
     except ArchiveError as error:
         info = adapter.INFO
         others = {k: n for k, n in adapters.resembles(source.names()).items() if k != info.name}
-        lines = [f"{error.args[0]}: this is not a {info.title} archive that bcseg can read"]
+        lines = [f"{error.args[0]}: this is no {info.title} archive that bcseg can read"]
         lines.append("  it should look like this, at any depth:")
         lines += [f"    {line}" for line in info.layout.splitlines()]
         if others:
@@ -265,10 +266,10 @@ def announce(state: State) -> None:
     size, seconds = expected(state, wanted)
     jobs = workers(state.run)
     done = len(state.records) - len(state.todo)
-    kept = f", {done} records are done already" if done else ""
+    kept = f", {counted(done, 'record')} done already" if done else ""
     state.run.say(
-        f"{state.info.name}: up to {len(wanted)} pairs, about {size / 1e9:.2g} GB and "
-        f"{max(1, round(seconds / 60))} min with {jobs} job{'s' if jobs > 1 else ''}{kept}"
+        f"{state.info.name}: up to {counted(len(wanted), 'pair')}, about {size / 1e9:.2g} GB and "
+        f"{max(1, round(seconds / 60))} min with {counted(jobs, 'job')}{kept}"
     )
     place = next(p for p in (state.folder, *state.folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free + state.old_bytes

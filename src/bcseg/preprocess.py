@@ -84,17 +84,17 @@ class Options:
                 message = f"--{option} {millimetres} is not a pixel size"
                 raise UsageError(message, hint="millimetres from pixel to pixel, such as 0.07")
         if self.window is not None and not -math.inf < self.window[0] < self.window[1] < math.inf:
-            message = f"--window {self.window[0]} {self.window[1]} holds no grey value"
-            raise UsageError(message, hint="the lower value first, such as 200 3800")
+            message = f"--window {self.window[0]:g},{self.window[1]:g} holds no grey value"
+            raise UsageError(message, hint="the lower value first: --window 200,3800")
 
     def _changed(self) -> bool:
-        """Return whether any option but the preset differs from its default."""
-        options = (option for option in fields(self) if option.name != "preset")
+        """Return whether any option that touches pixels, the preset aside, is not its default."""
+        others = ("preset", "assume_spacing_mm")
+        options = (option for option in fields(self) if option.name not in others)
         return any(getattr(self, option.name) != option.default for option in options)
 
     def _combinations(self) -> tuple[tuple[bool, str, str], ...]:
         classic = self.preset == "classic"
-        without_spacing = self.spacing_mm is None
         return (
             (
                 self.preset == "raw" and self._changed(),
@@ -109,7 +109,7 @@ class Options:
             (
                 classic and self.window is not None,
                 "--preset classic has its own grey scale: --window does nothing in it",
-                "--preset clean --depth 8 --window LOW HIGH",
+                "--preset clean --depth 8 --window LOW,HIGH",
             ),
             (
                 classic and self.crop != "",
@@ -122,14 +122,9 @@ class Options:
                 "--depth 8 with it",
             ),
             (
-                self.size is not None and not without_spacing,
+                self.size is not None and self.spacing_mm is not None,
                 "--size and --spacing both set the grid: the pixel size would not hold",
                 "one of the two",
-            ),
-            (
-                self.assume_spacing_mm is not None and without_spacing,
-                "--assume-spacing does nothing without --spacing",
-                "--spacing MM with it",
             ),
         )
 
@@ -179,6 +174,8 @@ def preprocess(
     """
     _check_pixels(image.pixels)
     draft = _Draft(image.pixels, image.bits_stored)
+    if options.assume_spacing_mm is not None and options.spacing_mm is None:
+        _spacing(draft, image, options, spacing_mm)  # for the note: areas will rest on it
     if options.preset == "raw":
         _raw(draft)
     elif options.preset == "classic":

@@ -77,9 +77,7 @@ def record_row(
 
 def _written_spacing(work: Work, image: Image, processed: Processed) -> tuple[float, float] | None:
     """Return the distance of pixel centres of the written image, (row, column) in mm."""
-    options = work.job.settings.pixels
-    assumed = options.assume_spacing_mm
-    raw = raw_spacing(work.record, image) or ((assumed, assumed) if assumed else None)
+    raw = _known_or_assumed(work, image)
     if raw is None:
         return None
     row, column = raw
@@ -88,6 +86,12 @@ def _written_spacing(work: Work, image: Image, processed: Processed) -> tuple[fl
             row *= step.from_height / step.height
             column *= step.from_width / step.width
     return row, column
+
+
+def _known_or_assumed(work: Work, image: Image) -> tuple[float, float] | None:
+    """Return the distance of pixel centres of the raw image, (row, column) in mm."""
+    assumed = work.job.settings.pixels.assume_spacing_mm
+    return raw_spacing(work.record, image) or ((assumed, assumed) if assumed else None)
 
 
 def _spacing_cell(spacing: tuple[float, float] | None) -> str:
@@ -100,7 +104,7 @@ def _spacing_cell(spacing: tuple[float, float] | None) -> str:
 def lesion_row(work: Work, one: Drawn, patch: Patch, image: Image) -> Row:
     """Return the row of lesions.csv; `patch` is the lesion on the written grid."""
     lesion, drawing = one.lesion, one.drawing
-    spacing = raw_spacing(work.record, image)
+    spacing = _known_or_assumed(work, image)
     attributes = dict(lesion.attributes)
     if drawing.area_deviation is not None:
         attributes["area_deviation"] = number(drawing.area_deviation)

@@ -304,13 +304,14 @@ def _about_file(book: _Book, source: str, record_id: str) -> Answer:
     if not final and lesions:
         final = [_NOT_CHOSEN]
     remark = (final or own)[0]
+    counts = counts_files(remark)  # "6 files": of them this is one
     return Answer(
         dataset=book.name,
         fate=remark["severity"],
         record_id=record_id,
         file=source,
         code=remark["code"],
-        message=remark["message"],
+        message=remark["code"].replace("_", " ") if counts else remark["message"],
         lesions=tuple(map(_lesion, lesions)),
         image=row["image"] if row else "",
         mask=row["mask"] if row else "",

@@ -142,12 +142,10 @@ def index(source: Source, options: ReadOptions) -> Index:
     for case in cases:
         if case.own or any(files.get(uid) for uid in case.series):
             by_image[case.record_id].append(case)
-    twins = _twins(cases)
     used = {c.row.item.split("#")[0] for found in by_image.values() for c in found if not c.own}
     used &= {table.name for table in shipped}
-    records = tuple(
-        _record(by_image[record_id], files, twins, left_out) for record_id in sorted(by_image)
-    )
+    found = {name: _record(by_image[name], files, left_out) for name in sorted(by_image)}
+    records = tuple(_with_twins(found, _twins(case.record_id for case in cases)).values())
     return Index(
         records=records,
         layout=layout_of(records, _LAYOUTS),
@@ -369,18 +367,48 @@ def _ends(place: str) -> str:
     return "/".join(place.strip("/").split("/")[-3:])
 
 
-def _twins(cases: Iterable[_Case]) -> dict[tuple[str, str], str]:
-    """Return (patient, side and view; type) -> record: 71 films are in Mass and in Calc."""
-    return {
-        (case.record_id.split("_", 1)[1], case.record_id.split("-", 1)[0]): case.record_id
-        for case in cases
-    }
+def _twins(record_ids: Iterable[str]) -> dict[str, str]:
+    """Return record -> the other record of the film: 71 films are in Mass and in Calc.
+
+    A film is known by patient, side and view; 29 of the 71 are in Training and in Test.
+    """
+    films: defaultdict[str, set[str]] = defaultdict(set)
+    for record_id in record_ids:
+        films[record_id.split("_", 1)[1]].add(record_id)
+    twins = {}
+    for names in films.values():
+        for name in names:
+            others = [other for other in names if other[:4] != name[:4]]
+            if others:
+                twins[name] = min(others)
+    return twins
+
+
+def _with_twins(records: Mapping[str, Record], twins: Mapping[str, str]) -> dict[str, Record]:
+    """Return the records; one whose film is there twice names the other, and doubts its background.
+
+    The attribute `twin_image` lets a worker compare the pixels of the two.
+    """
+    return {name: _with_twin(record, records, twins) for name, record in records.items()}
+
+
+def _with_twin(record: Record, records: Mapping[str, Record], twins: Mapping[str, str]) -> Record:
+    twin = twins.get(record.record_id, "")
+    if not twin:
+        return record
+    kind = "mass" if twin.startswith("Mass") else "calcification"
+    image = records[twin].image if twin in records else ""
+    return replace(
+        record,
+        suspicious={kind: f"the same film is {twin}"},
+        attributes={"twin": twin, "twin_image": image} if image else {},
+        notes=(f"the same film as {twin}",),
+    )
 
 
 def _record(
     cases: list[_Case],
     files: Mapping[str, list[str]],
-    twins: Mapping[tuple[str, str], str],
     left_out: list[LeftOut],
 ) -> Record:
     record_id = cases[0].record_id
@@ -392,9 +420,6 @@ def _record(
         message = f"the same series as {images[0]}"
         left_out.append(LeftOut("duplicate_image", message, tuple(images[1:]), record_id))
     found = tuple(_lesion(case, files) for case in cases)
-    other = "Calc" if match[1] == "Mass" else "Mass"
-    twin = twins.get((record_id.split("_", 1)[1], other), "")
-    kind = "calcification" if other == "Calc" else "mass"
     return Record(
         record_id=record_id,
         image=images[0] if images else "",
@@ -411,8 +436,6 @@ def _record(
         rows=tuple(case.row.item for case in cases if case.own),
         left_out="" if images else "no_image",
         free_of=("*",),
-        suspicious={kind: f"the same film is {twin}"} if twin else {},
-        notes=(f"the same film as {twin}",) if twin else (),
     )
 
 

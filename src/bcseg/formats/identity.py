@@ -12,23 +12,41 @@ from bcseg.formats.damage import DAMAGED
 
 # direct identifiers of the Basic Application Level Confidentiality Profile (PS3.15 E.1)
 _TAGS = (
-    "PatientName",
-    "PatientBirthDate",
-    "PatientAddress",
-    "PatientTelephoneNumbers",
-    "OtherPatientIDs",
-    "OtherPatientNames",
-    "PatientMotherBirthName",
-    "ReferringPhysicianName",
-    "PerformingPhysicianName",
-    "OperatorsName",
+    "AccessionNumber",
     "InstitutionName",
     "InstitutionAddress",
-    "AccessionNumber",
+    "ReferringPhysicianName",
+    "ReferringPhysicianAddress",
+    "ReferringPhysicianTelephoneNumbers",
+    "StationName",
+    "InstitutionalDepartmentName",
+    "PhysiciansOfRecord",
+    "PerformingPhysicianName",
+    "NameOfPhysiciansReadingStudy",
+    "OperatorsName",
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientBirthTime",
+    "OtherPatientIDs",
+    "OtherPatientNames",
+    "PatientBirthName",
+    "PatientAddress",
+    "InsurancePlanIdentification",
+    "PatientMotherBirthName",
+    "MedicalRecordLocator",
+    "PatientTelephoneNumbers",
+    "Occupation",
+    "PatientReligiousPreference",
+    "PatientComments",
+    "DeviceSerialNumber",
+    "RequestingPhysician",
 )
-# what anonymisers and these archives write instead of a name
+# what anonymisers and these archives write instead of a name: a word, nothing, a hash, and the
+# names that CBIS-DDSM gives its images ("Mass-Test_P_00194_RIGHT_CC_1", "P_02464^P_02464")
 _HARMLESS = re.compile(
-    r"\W*(removed|anon\w*|unknown|none|n/?a|0+|x+|(mass|calc)-\w+|p_\d+(\W+p_\d+)?|)\W*",
+    r"[\W_]*((de-?)?identified|removed|anon\w*|unknown|none|n/?a|[0x]+|[0-9a-f]{16,}"
+    r"|((mass|calc)-(training|test)_)?p_\d{5}(_\w+)?(\.dcm)?(\W+p_\d{5})?|)[\W_]*",
     re.IGNORECASE,
 )
 
@@ -44,7 +62,11 @@ def identifiable_tags(file: BinaryIO) -> set[str]:
             header = pydicom.dcmread(
                 file, stop_before_pixels=True, force=False, specific_tags=list(_TAGS)
             )
-            values = {tag: str(header.get(tag, "")) for tag in _TAGS}
+            return {tag for tag in _TAGS if _may_identify(header.get(tag))}
         except DAMAGED:
             return set()
-    return {tag for tag, value in values.items() if not _HARMLESS.fullmatch(value.strip())}
+
+
+def _may_identify(value: object) -> bool:
+    parts = value if isinstance(value, (list, pydicom.multival.MultiValue)) else (value,)
+    return any(part is not None and not _HARMLESS.fullmatch(str(part).strip()) for part in parts)

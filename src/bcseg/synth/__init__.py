@@ -14,7 +14,7 @@ from bcseg.synth.documents import tar_folder, zip_folder
 from bcseg.synth.layouts import LAYOUTS, is_moved, rearrange
 from bcseg.synth.phantom import Built, Truth, empty_folder
 
-__all__ = ["BUILDERS", "LAYOUTS", "Built", "Packed", "Truth", "build"]
+__all__ = ["BUILDERS", "LAYOUTS", "Built", "Packed", "Truth", "build", "empty_folder"]
 
 Packed = Literal["", "zip", "tar.gz"]
 

@@ -103,7 +103,12 @@ def empty_folder(root: Path) -> Path:
             where=str(root),
             hint="name a folder that does not exist yet",
         )
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write there: {error.strerror}", where=str(root), hint="name another folder"
+        ) from error
     return root
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from bcseg import pairs
 from bcseg.pairs import SCHEMA_VERSION, Row
+from bcseg.text import counted
 from bcseg.verify.findings import exit_code, new_findings
 
 _SHOWN = 20
@@ -88,7 +89,8 @@ def render(report: Report) -> str:
     for one in report.checked:
         same = one.content_sha256 and one.content_sha256 == one.recorded_sha256
         lines.append(
-            f"{one.dataset}: {one.pairs} pairs checked, {one.bytes_read / 1e6:.1f} MB read"
+            f"{one.dataset}: {counted(one.pairs, 'pair')} checked, "
+            f"{one.bytes_read / 1e6:.1f} MB read"
             + (f", {one.compared} made once more from the archive" if one.compared else "")
         )
         lines.append(f"  content sha256 {one.content_sha256 or 'unknown'}")
@@ -112,9 +114,8 @@ def _verdict(report: Report) -> str:
     others = f", {known} known from the baseline" if known else ""
     if not totals["failed"]:
         what = "names, sizes and tables are" if report.fast else "everything is"
-        verdict = f"{what} as recorded: {totals['warning']} warnings, {totals['note']} notes"
+        verdict = f"{what} as recorded: "
     else:
-        verdict = (
-            f"{totals['failed']} findings, {totals['warning']} warnings, {totals['note']} notes"
-        )
-    return verdict + others
+        verdict = f"{counted(totals['failed'], 'finding')}, "
+    said = f"{counted(totals['warning'], 'warning')}, {counted(totals['note'], 'note')}"
+    return verdict + said + others
