@@ -172,7 +172,7 @@ def test_the_facts_are_complete(dataset):
     assert all(count > 0 for count in info.published.values())
     assert info.default_kinds
     assert set(info.default_kinds) <= set(KINDS)
-    assert set(info.options) <= {"image_type", "annotator", "osirix_origin"}
+    assert set(info.options) <= {"image_type", "annotator", "osirix_origin", "merge_twins"}
     lines = info.layout.splitlines()
     assert adapters.ADAPTERS[dataset].claims(lines) >= min(2, len(lines))
 

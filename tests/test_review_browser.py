@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import re
 import shutil
@@ -92,9 +91,11 @@ def driver(tmp_path_factory) -> Iterator[Any]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = webdriver.ChromeService(executable_path=DRIVER)
-    with contextlib.closing(webdriver.Chrome(options=options, service=service)) as driver:
+    driver = webdriver.Chrome(options=options, service=service)
+    try:
         driver.set_window_size(1366, 768)
         yield driver
+    finally:
         driver.quit()
 
 

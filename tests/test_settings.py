@@ -66,12 +66,17 @@ def test_a_dataset_fills_in_its_kinds(dataset):
 
 OWN = {
     "bcdr": set(),
-    "cbis": set(),
+    "cbis": {"merge_twins"},
     "cdd": {"image_type"},
     "csaw": {"annotator"},
     "inbreast": {"osirix_origin"},
 }
-VALUES = {"image_type": "cm", "annotator": "majority", "osirix_origin": "centre"}
+VALUES = {
+    "image_type": "cm",
+    "annotator": "majority",
+    "osirix_origin": "centre",
+    "merge_twins": True,
+}
 
 
 @pytest.mark.parametrize("option", VALUES)

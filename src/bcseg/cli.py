@@ -292,6 +292,14 @@ def refactor(
         Literal["corner", "centre"],
         typer.Option(help="INbreast: where pixel (0, 0) of a contour is.", rich_help_panel=MASK),
     ] = "corner",
+    merge_twins: Annotated[
+        bool,
+        typer.Option(
+            "--merge-twins",
+            help="CBIS-DDSM: one pair of a film that is stored twice, with the lesions of both.",
+            rich_help_panel=MASK,
+        ),
+    ] = False,
     point_radius: Annotated[
         float, typer.Option(min=0, help="Widen single points, in pixels.", rich_help_panel=MASK)
     ] = 0,
@@ -390,6 +398,7 @@ def refactor(
             image_type=image_type,
             annotator=annotator,
             osirix_origin=osirix_origin,
+            merge_twins=merge_twins,
         ),
         pixels=Options(
             preset=preset,

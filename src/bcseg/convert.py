@@ -130,7 +130,10 @@ def _compare_copies(work: Work, image: Image) -> None:
 
 
 def _compare_twin(work: Work, image: Image) -> None:
-    """Note whether the other record of the same film (attributes `twin`, `twin_image`) is equal."""
+    """Note whether the other copy of the same film (attributes `twin`, `twin_image`) is equal.
+
+    Raises RecordError if it is not, and the record holds the lesions of both (`merged`).
+    """
     name = work.record.attributes.get("twin_image", "")
     if not name:
         return
@@ -138,10 +141,25 @@ def _compare_twin(work: Work, image: Image) -> None:
         verdict = _difference(image, decode(work.read(name), name))
     except RecordError as error:
         verdict = f"pixels not compared: {error.args[0]}"
+        _refuse_merged(work, verdict, code=error.code)
     work.release(name)
+    if verdict:
+        _refuse_merged(work, verdict, code="twin_differs")
     said = f"the same film as {work.record.attributes['twin']}"
     notes = (note for note in work.record.notes if note != said)
     work.record = replace(work.record, notes=(f"{said} ({verdict or 'pixels equal'})", *notes))
+
+
+def _refuse_merged(work: Work, verdict: str, *, code: str) -> None:
+    """Raise RecordError if the record holds the lesions of both copies of its film."""
+    twin = work.record.attributes.get("merged", "")
+    if twin:
+        raise RecordError(
+            f"not surely the same film as {twin}: {verdict}",
+            code=code,
+            where=work.record.attributes["twin_image"],
+            hint="run without --merge-twins",
+        )
 
 
 def _difference(image: Image, other: Image) -> str:

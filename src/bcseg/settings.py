@@ -36,7 +36,7 @@ class Settings:
         Raises UsageError for an option that the dataset does not have.
         """
         plain = ReadOptions()
-        for option in ("image_type", "annotator", "osirix_origin"):
+        for option in ("image_type", "annotator", "osirix_origin", "merge_twins"):
             if option not in info.options and getattr(self.read, option) != getattr(plain, option):
                 raise UsageError(
                     f"--{option.replace('_', '-')} means nothing for {info.name}",

@@ -139,8 +139,10 @@ def failed(work: Work, code: str, message: str, source: str) -> Outcome:
 
 
 def _rivals(work: Work, code: str) -> list[Item]:
-    """Return the other images of a record that failed because they differ."""
-    names = work.copies if code == "conflicting_images" else ()
+    """Return the other images that failed with a record: its merged twin, or those that differ."""
+    names = list(work.copies) if code == "conflicting_images" else []
+    if "merged" in work.record.attributes:
+        names.append(work.record.attributes["twin_image"])
     return [("image", name, "failed", code) for name in names]
 
 

@@ -48,13 +48,15 @@ class ReadOptions:
     """What a user may choose about reading an archive.
 
     `kinds`: the kinds of the mask (anatomy is read only when chosen). `image_type`: CDD-CESM.
-    `annotator`: CSAW-S. `osirix_origin`: INbreast.
+    `annotator`: CSAW-S. `osirix_origin`: INbreast. `merge_twins`: CBIS-DDSM, one record of a film
+    that is stored twice.
     """
 
     kinds: frozenset[str] = field(default_factory=frozenset)
     image_type: Literal["dm", "cm", "all"] = "dm"
     annotator: Literal["1", "2", "3", "all", "majority"] = "1"
     osirix_origin: Literal["corner", "centre"] = "corner"
+    merge_twins: bool = False
 
 
 class Adapter(Protocol):

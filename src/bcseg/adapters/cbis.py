@@ -75,6 +75,7 @@ INFO = Info(
     published={"images": 3103, "patients": 1566, "abnormalities": 3568},
     default_kinds=("mass",),
     aliases=("cbis-ddsm", "cbisddsm"),
+    options=("merge_twins",),
 )
 
 _TABLE = re.compile(r"(mass|calc)[-_ ]case[-_ ]description[-_ ](train|test)[-_ ]set.*\.csv", re.I)
@@ -145,7 +146,10 @@ def index(source: Source, options: ReadOptions) -> Index:
     used = {c.row.item.split("#")[0] for found in by_image.values() for c in found if not c.own}
     used &= {table.name for table in shipped}
     found = {name: _record(by_image[name], files, left_out) for name in sorted(by_image)}
-    records = tuple(_with_twins(found, _twins(case.record_id for case in cases)).values())
+    found = _with_twins(found, _twins(case.record_id for case in cases))
+    if options.merge_twins:
+        found = _united(found, options.kinds, left_out)
+    records = tuple(found.values())
     return Index(
         records=records,
         layout=layout_of(records, _LAYOUTS),
@@ -403,6 +407,57 @@ def _with_twin(record: Record, records: Mapping[str, Record], twins: Mapping[str
         suspicious={kind: f"the same film is {twin}"},
         attributes={"twin": twin, "twin_image": image} if image else {},
         notes=(f"the same film as {twin}",),
+    )
+
+
+def _united(
+    records: Mapping[str, Record], kinds: frozenset[str], left_out: list[LeftOut]
+) -> dict[str, Record]:
+    """Return one record for each film of which both copies are there, and the others as they are.
+
+    It is the copy among Mass, but among Calc where calcifications are chosen and masses are not.
+    That the two are equal is for the worker to confirm.
+    """
+    first = "Calc" if "calcification" in kinds and "mass" not in kinds else "Mass"
+    united = dict(records)
+    for name, record in records.items():
+        twin = records.get(record.attributes.get("twin", ""))
+        if not name.startswith(first) or not twin or twin.attributes.get("twin") != name:
+            continue
+        united[name] = _merged(record, twin)
+        del united[twin.record_id]
+        for place, one in enumerate(left_out):
+            if one.record_id == twin.record_id:  # more files of the film: to be compared with it
+                left_out[place] = replace(one, record_id=name)
+        message = f"the same film as {name}, merged with it"
+        left_out.append(LeftOut("merged_twin", message, (twin.image,), twin.record_id))
+    return united
+
+
+def _merged(record: Record, twin: Record) -> Record:
+    """Return a record with the lesions and the rows of its twin too.
+
+    A lesion keeps its id, but for one of the twin that the record has as well: that is "Calc-1".
+    """
+    taken = {lesion.lesion_id for lesion in record.lesions}
+    lesions = list(record.lesions)
+    for lesion in twin.lesions:
+        number = lesion.lesion_id
+        name = f"{twin.record_id[:4]}-{number}" if number in taken else number
+        lesions.append(replace(lesion, lesion_id=name))
+    notes = record.notes
+    if record.split != twin.split:
+        notes += (f"published in {record.split} and, as {twin.record_id}, in {twin.split}",)
+    return replace(
+        record,
+        birads=highest_birads((record.birads, twin.birads)),
+        density=record.density or twin.density,
+        pathology=worst_pathology((record.pathology, twin.pathology)),
+        lesions=tuple(lesions),
+        rows=(*record.rows, *twin.rows),
+        suspicious={},
+        attributes={**record.attributes, "merged": twin.record_id},
+        notes=notes,
     )
 
 
