@@ -16,6 +16,7 @@ import pytest
 
 from archives import DATASETS, bcseg, copy_of, original, rows
 from bcseg import synth
+from bcseg.errors import ArchiveError
 from bcseg.formats.identity import identifiable_tags
 from bcseg.inspect import inspect
 
@@ -94,7 +95,7 @@ def test_a_series_is_told_by_its_header_where_no_name_tells(tmp_path):
     assert inspect(tmp_path).document()["would_write"]["pairs"] == 4
     for path in tables:
         (tmp_path / path.name).unlink()
-    with pytest.raises(Exception, match="CBIS-DDSM"):  # the synthetic series are in no real table
+    with pytest.raises(ArchiveError, match="CBIS-DDSM"):  # the synthetic series are in no real table
         inspect(tmp_path)
 
 
