@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from bcseg import pairs
 from bcseg.errors import ArchiveError
 from bcseg.records import Polygon, Unreadable
 from test_adapters import (
@@ -485,3 +486,19 @@ def test_an_outline_of_an_unknown_image_casts_doubt_on_all_of_its_set(tmp_path):
     root = small(tmp_path / "a", row(), row(image_filename="?"), images=images)
     done = convert("bcdr", root, tmp_path / "out", "--with-empty")
     assert "not_called_free" in done.left_out["patient_8_study_9_img_8_9_1_RCC"]
+
+
+def test_a_damaged_table_fails_the_images_of_its_own_set_only(tmp_path, tmp_path_factory, run):
+    root = copy_of(tmp_path_factory, "bcdr", tmp_path / "copy")
+    (table,) = root.rglob("bcdr_f01_outlines.csv")
+    table.write_bytes(b'"' + table.read_bytes())
+    code, _, err = run("refactor", "bcdr", root, "-o", tmp_path / "out")
+    folder = pairs.PairsFolder(tmp_path / "out" / "bcdr")
+    assert code == 1
+    assert "the outlines of set F01 cannot be read" in err
+    failed = {r["record_id"] for r in folder.rows(pairs.PROBLEMS) if r["severity"] == "failed"}
+    assert failed
+    assert all(record_id.startswith("F01_") for record_id in failed)
+    written = {row["record_id"] for row in folder.rows(pairs.RECORDS)}
+    assert any(record_id.startswith("patient_") for record_id in written)
+    assert not written & failed

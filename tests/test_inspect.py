@@ -95,7 +95,7 @@ def test_a_series_is_told_by_its_header_where_no_name_tells(tmp_path):
     assert inspect(tmp_path).document()["would_write"]["pairs"] == 4
     for path in tables:
         (tmp_path / path.name).unlink()
-    with pytest.raises(ArchiveError, match="CBIS-DDSM"):  # the synthetic series are in no real table
+    with pytest.raises(ArchiveError, match="CBIS-DDSM"):  # no real table lists these series
         inspect(tmp_path)
 
 

@@ -77,6 +77,11 @@ def _collect(state: State, log: str) -> Tables:
         if entry["id"] in gone:
             tables.lesions += outcome.lesions
             _collect_gone(state, tables, outcome)
+        elif entry["id"] in state.stale:
+            tables.lesions += outcome.lesions
+            failure = state.stale[entry["id"]]
+            tables.problems += [_with_log(_kept(row), log) for row in failure.problems]
+            ledger.add(failure.items)
         else:
             # a row elsewhere in the table may have changed since
             tables.lesions += [with_table_hash(row, state.table_hashes) for row in outcome.lesions]
@@ -103,6 +108,13 @@ def _collect_gone(state: State, tables: Tables, outcome: Outcome) -> None:
     if outcome.record_id in state.records:  # its table rows are still there
         record = state.records[outcome.record_id]
         tables.ledger.add(unprocessed_items(record, "failed", "source_gone"))
+
+
+def _kept(row: Row) -> Row:
+    """Say of a failure that the pair of an earlier run is still there."""
+    if row["severity"] != "failed":
+        return row
+    return row | {"message": f"{row['message']}; the pair made from it before was kept"}
 
 
 def _collect_unprocessed(state: State, tables: Tables) -> None:

@@ -216,6 +216,9 @@ def _without_lesion(work: Work) -> Outcome:
     kinds = sorted({lesion.kind for lesion in work.lesions})
     if kinds:
         return left_out(work, "no_chosen_kind", f"only {', '.join(kinds)}")
+    if "*" in work.record.suspicious:
+        reason = work.record.suspicious["*"]
+        work.warn("unmarked_positive", f"no lesion is marked: {reason}")
     return left_out(work, "no_lesion", "no lesion is marked")
 
 

@@ -116,6 +116,9 @@ def _journal(state: State, record: Record, outcome: Outcome) -> None:
     old = state.journal.get(record.record_id)
     if outcome.log:
         state.logs.append(outcome.log)
+    if outcome.fate == "failed" and old and old["fate"] == "written" and not outcome.written:
+        state.stale[record.record_id] = outcome  # a source gone bad takes no finished pair along
+        return
     if outcome.fate != "written":
         remove_pair(state.folder, record.record_id)  # of an earlier run, or half of one
     for name in (old or {"written": ()})["written"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +16,8 @@ from bcseg.raster import Patch
 from bcseg.records import Image
 from bcseg.transform import Resize
 from bcseg.work import RASTERS, Drawn, Work, raw_spacing
+
+_SQUARE = 0.005  # sides of a pixel that differ by less count as equal
 
 
 def record_row(
@@ -97,8 +100,10 @@ def _known_or_assumed(work: Work, image: Image) -> tuple[float, float] | None:
 def _spacing_cell(spacing: tuple[float, float] | None) -> str:
     if spacing is None:
         return ""
-    row, column = (number(value) for value in spacing)
-    return row if row == column else f"{row}x{column}"
+    row, column = spacing
+    if abs(row / column - 1) < _SQUARE:  # a resize rounds both sides to whole pixels
+        return number(math.sqrt(row * column))
+    return f"{number(row)}x{number(column)}"
 
 
 def lesion_row(work: Work, one: Drawn, patch: Patch, image: Image) -> Row:

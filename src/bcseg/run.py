@@ -91,6 +91,7 @@ class State:
     touched: dict[str, dict[str, str]] = field(default_factory=dict)  # new stamps, equal content
     table_hashes: dict[str, str] = field(default_factory=dict)  # SHA-256 of tables, by name
     old_bytes: int = 0  # of the pairs that --redo throws away
+    stale: dict[str, Any] = field(default_factory=dict)  # id -> failure of what was a pair before
     unreached: dict[str, str] = field(default_factory=dict)  # record id -> code
     fresh: int = 0
     logs: list[str] = field(default_factory=list)

@@ -133,6 +133,7 @@ def failed(work: Work, code: str, message: str, source: str) -> Outcome:
         problems=[work.row("failed", code, message, source), *work.problems],
         left_out=unused_rows(work),
         items=items_of(work, "failed", code) + _rivals(work, code),
+        written=work.written,
         files=work.hashes,
         stamps=work.stamps,
     )

@@ -105,6 +105,8 @@ class _Set:
     outlines: Table | None
     images: Table | None
     features: Table | None
+    damage: Unreadable | None = None  # why its outlines cannot be read
+    damaged: str = ""  # the table that is damaged
 
 
 # what `bcseg inspect` calls the layout: pattern in the name of an image
@@ -164,32 +166,45 @@ def _tables(one: _Set) -> list[Table]:
 
 def _sets(source: Source, names: Sequence[str]) -> tuple[list[_Set], list[Failed]]:
     found: defaultdict[tuple[str, str], dict[str, Table]] = defaultdict(dict)
+    damaged: dict[tuple[str, str], tuple[str, RecordError]] = {}
     failed: list[Failed] = []
     for name in names:
         match = _TABLE.fullmatch(leaf(name))
         if not match:
             continue
         what = match[2].lower()
+        key = folder(name), match[1].upper()
+        tables = found[key]
         try:
-            found[folder(name), match[1].upper()][what] = read_csv(read(source, name), name)
+            table = read_csv(read(source, name), name)
+            tables[what] = _checked(table) if what == "outlines" else table
         except RecordError as error:
             if what == "outlines":
-                raise ArchiveError(
-                    f"the table of outlines cannot be read: {error.args[0]}", where=name
-                ) from error
-            failed.append(Failed(error.code, str(error.args[0]), (name,)))
+                damaged[key] = name, error
+            else:
+                failed.append(Failed(error.code, str(error.args[0]), (name,)))
+    if damaged and not any("outlines" in tables for tables in found.values()):
+        name, why = next(iter(damaged.values()))
+        message = f"the table of outlines cannot be read: {why.args[0]}"
+        raise ArchiveError(message, where=name) from why
     sets = []
     for (root, set_name), tables in sorted(found.items()):
-        outlines = _checked(tables.get("outlines"))
-        sets.append(_Set(set_name, root, outlines, tables.get("img"), tables.get("features")))
+        outlines = tables.get("outlines")
+        name, damage = "", None
+        if (root, set_name) in damaged:  # its images fail, those of other sets do not
+            name, why = damaged[root, set_name]
+            message = f"the outlines of set {set_name} cannot be read: {why.args[0]}"
+            damage = Unreadable(why.code, message, any_kind=True)
+        known = (tables.get("img"), tables.get("features"))
+        sets.append(_Set(set_name, root, outlines, *known, damage, name))
     return sets, failed
 
 
-def _checked(outlines: Table | None) -> Table | None:
-    missing = [column for column in _NEEDED if outlines and column not in outlines.headers]
-    if outlines and missing:
-        raise ArchiveError(
-            f"the table of outlines has no column {', '.join(missing)}", where=outlines.name
+def _checked(outlines: Table) -> Table:
+    missing = [column for column in _NEEDED if column not in outlines.headers]
+    if missing:
+        raise RecordError(
+            f"it has no column {', '.join(missing)}", code="unreadable_table", where=outlines.name
         )
     return outlines
 
@@ -199,7 +214,7 @@ def _missing_outlines(book: _Book, images: Sequence[str], source: Source) -> lis
 
     Raises ArchiveError if no set has one.
     """
-    with_outlines = {one.name for one in book.sets if one.outlines}
+    with_outlines = {one.name for one in book.sets if one.outlines or one.damage}
     without = {book.set_of(name) for name in images} | {one.name for one in book.sets}
     without = {name for name in without - with_outlines if not name.startswith("DN")}
     if without and not with_outlines:
@@ -313,8 +328,9 @@ def _record(record_id: str, image: str, book: _Book, left_out: list[LeftOut]) ->
     outlines = _without_repeats(record_id, book.outlines[record_id], left_out)
     facts = book.facts[record_id]
     described = [row for _, row in outlines] + facts
-    lesions = tuple(_lesion(set_name, row) for set_name, row in outlines)
+    lesions = [_lesion(set_name, row) for set_name, row in outlines]
     home = set_name or (book.set_of(image) if image else "")
+    lesions += [_unread(one) for one in book.sets if one.name == home and one.damage]
     laterality, view = _view(match["view"].upper())
     unclassed = any(lesion.kind == "finding" for lesion in lesions)
     prefix = f"{set_name}_" if set_name else ""
@@ -329,12 +345,20 @@ def _record(record_id: str, image: str, book: _Book, left_out: list[LeftOut]) ->
         density=_first(described, "density"),
         pathology=worst_pathology(lesion.pathology for lesion in lesions),
         film=bool(set_name),
-        lesions=lesions,
+        lesions=tuple(lesions),
         rows=tuple(row.item for row in facts),
         left_out="" if image else "no_image",
         free_of=("*",) if book.lists_all(home) else (),
         suspicious={"*": "an outline whose class is not given"} if unclassed else {},
         attributes={"set": home} if home else {},
+    )
+
+
+def _unread(one: _Set) -> Lesion:
+    """Return what stands for the outlines of an image whose table is damaged: it fails."""
+    assert one.damage is not None
+    return Lesion(
+        lesion_id="outlines", kind="finding", label="", shape=one.damage, source=one.damaged
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from bcseg import pairs
 from bcseg.errors import UsageError
 from bcseg.pairs import PairsFolder
+from bcseg.scores.table import SCORES
 from bcseg.select.options import Selecting
 from bcseg.select.plan import SHOWN, Plan, file_size, folder_content
 from bcseg.select.writing import SELECTION, SELECTION_TABLE
@@ -17,7 +18,7 @@ from bcseg.select.writing import SELECTION, SELECTION_TABLE
 _ROOT_FILES = {".gitignore", SELECTION, SELECTION_TABLE}
 _FOLDER_FILES = {
     *("images", "masks", "lesions", "logs", pairs.DATASET, pairs.ARCHIVE, pairs.LICENCE),
-    *pairs.COLUMNS,
+    *(*pairs.COLUMNS, SCORES),
 }
 
 

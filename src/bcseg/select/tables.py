@@ -12,6 +12,8 @@ from typing import Any
 from bcseg import pairs
 from bcseg.errors import UsageError
 from bcseg.pairs import Row, checked_rows, problem_row
+from bcseg.scores.table import SCORES, read_scores
+from bcseg.scores.table import table_bytes as scores_bytes
 from bcseg.select.catalogue import Pair
 from bcseg.select.manifest import OWN_COLUMNS
 from bcseg.select.matching import Choice
@@ -36,6 +38,9 @@ def write_tables(part: Part, to: Path, manifest_sha256: str) -> str:
     for name, rows in tables.items():
         write_atomic(to / name, pairs.table_bytes(name, rows))
     write_atomic(to / pairs.ARCHIVE, _archive(part, ids))
+    scores = [row for row in read_scores(part.folder) if row["record_id"] in ids]
+    if scores:
+        write_atomic(to / SCORES, scores_bytes(scores))
     licence = part.folder.path / pairs.LICENCE
     if licence.is_file():
         shutil.copyfile(licence, to / pairs.LICENCE)
