@@ -149,11 +149,16 @@ def index(source: Source, options: ReadOptions) -> Index:
         records=tuple(records),
         layout=layout_of(records, _LAYOUTS),
         tables={table.name: len(table.rows) for s in sets for table in _tables(s)},
-        documents=tuple(table.name for s in sets for table in _tables(s)),
+        documents=tuple(name for name in names if _is_document(name)),
         left_out=(*book.left_out, *left_out),
         failed=tuple(book.failed),
         warnings=tuple(warnings),
     )
+
+
+def _is_document(name: str) -> bool:
+    """Tell a table of a set, or the workbook that a mirror has beside it (some areas are wrong)."""
+    return bool(_TABLE.fullmatch(leaf(name))) or ending(name) in (".xlsx", ".pdf", ".txt")
 
 
 def _image_match(name: str) -> re.Match[str] | None:
