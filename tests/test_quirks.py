@@ -299,7 +299,7 @@ def bcdr_workbook_of_a_mirror(factory, place):
     assert records_of("bcdr", root) == before
     done = convert("bcdr", root, place / "out")
     reasons = {row["source"][-5:]: row["code"] for row in done.rows("left_out.csv")}
-    assert (done.code, reasons[".xlsx"]) == (0, "unknown_file")
+    assert (done.code, reasons[".xlsx"]) == (0, "document")
 
 
 @quirk(

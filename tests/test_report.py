@@ -1,0 +1,693 @@
+"""The report: one HTML file, and overlays; what is in it, and what must not be."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import dataclasses
+import html
+import io
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from archives import DATASETS, finished
+from bcseg import pairs
+from bcseg.errors import RecordError, UsageError
+from bcseg.pairs import LESION_COLUMNS, PROBLEM_COLUMNS, RECORD_COLUMNS, PairsFolder
+from bcseg.report import Reporting, overlays, report
+from bcseg.report.entries import chosen, entries
+from bcseg.report.pictures import (
+    outlines,
+    overlay,
+    room_round,
+    svg_path,
+    window_of,
+    window_of_part,
+    windowed,
+)
+from bcseg.report.plots import axis_of, bars, boxes, histograms, short
+
+ONE = Reporting(jobs=1)
+HEIGHT, WIDTH = 90, 60
+
+
+def png(pixels):
+    packed = io.BytesIO()
+    Image.fromarray(pixels).save(packed, "PNG")
+    return packed.getvalue()
+
+
+def breast():
+    """Return an image, brighter to the right and below, on a dark ground."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    image = (1000 + 20 * rows + 10 * columns).astype(np.uint16)
+    image[:, 45:] = 0
+    return image
+
+
+def dataset(root, names, name="mine", **document):
+    """Make a pairs folder; the lesion of pair number n is n + 3 pixels wide and 8 high."""
+    folder = root / name
+    records, lesions = [], []
+    for number, record_id in enumerate(names):
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        mask[30:38, 10 : 13 + number] = 255
+        for part, pixels in (("images", breast()), ("masks", mask)):
+            path = folder / part / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png(pixels))
+        area = 8 * (number + 3)
+        records.append(
+            dict.fromkeys(RECORD_COLUMNS, "")
+            | {"dataset": name, "record_id": record_id, "mask_pixels": str(area)}
+            | {"image": f"images/{number}.png", "mask": f"masks/{number}.png"}
+            | {"kinds": "mass", "n_lesions": "1", "height": str(HEIGHT), "width": str(WIDTH)}
+            | {"laterality": "L", "view": "CC", "patient_id": f"person{number}", "birads": "4a"}
+            | {"group": f"{name}:{number}", "bit_depth": "16", "annotation_sha256": f"hash{number}"}
+            | {"mask_area_mm2": str(area / 100), "pathology": "benign"}
+        )
+        lesions.append(
+            dict.fromkeys(LESION_COLUMNS, "")
+            | {"dataset": name, "record_id": record_id, "lesion_id": "1", "in_mask": "1"}
+            | {"kind": "mass", "area_px": str(area), "area_mm2": str(area / 100)}
+            | {"bbox_x": "10", "bbox_y": "30", "bbox_w": str(number + 3), "bbox_h": "8"}
+        )
+    write(folder / pairs.RECORDS, RECORD_COLUMNS, records)
+    write(folder / pairs.LESIONS, LESION_COLUMNS, lesions)
+    write(folder / pairs.PROBLEMS, PROBLEM_COLUMNS, [])
+    facts = {"dataset": name, "title": "Mine", "licence": "CC BY 4.0"} | document
+    (folder / pairs.DATASET).write_text(json.dumps(facts))
+    return PairsFolder(folder)
+
+
+def write(path, columns, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def score(folder, rows):
+    """Write scores.csv: record id, precision rank, flags, and one more number."""
+    columns = ["dataset", "record_id", "lesion_id", "annotation_sha256", "solidity", "flags"]
+    columns += ["shape_rank", "image_rank", "precision_rank"]
+    hashes = {row["record_id"]: row["annotation_sha256"] for row in folder.rows(pairs.RECORDS)}
+    write(
+        folder.path / "scores.csv",
+        columns,
+        [
+            {"dataset": folder.name, "record_id": i, "lesion_id": "1", "solidity": 1 - float(rank)}
+            | {"annotation_sha256": hashes[i], "flags": flags, "precision_rank": rank}
+            | {"shape_rank": rank, "image_rank": ""}
+            for i, rank, flags in rows
+        ],
+    )
+
+
+def page(folders, tmp_path, how=ONE):
+    out = tmp_path / "report.html"
+    done = report(folders, out, how)
+    return done, out.read_text(encoding="utf-8")
+
+
+def cards(text):
+    """Return the data of every card, in order."""
+    found = re.findall(r'<article class="card" id="pair-\d+"[^>]*?(data-[^>]*)>', text)
+    return [
+        {name: html.unescape(value) for name, value in re.findall(r'data-(\w+)="([^"]*)"', one)}
+        for one in found
+    ]
+
+
+class Elements(HTMLParser):
+    """Collect the elements of a page, and whether they are closed in order."""
+
+    VOID = frozenset({"meta", "input", "br", "link", "img"})
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.open = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def elements(text):
+    parser = Elements()
+    parser.feed(text)
+    assert parser.open == []
+    return parser.found
+
+
+# ------------------------------------------------------------------------- the page
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_dataset_has_its_report(tmp_path, name):
+    folder = PairsFolder(finished(name))
+    done, text = page([folder], tmp_path)
+    records = folder.rows(pairs.RECORDS)
+    assert done.shown == done.pairs == len(records) == len(cards(text))
+    assert done.exit_code == 0
+    assert done.size == len(text.encode())
+    for row in records:
+        assert f">{row['record_id']}</a></h3>" in text
+    assert text.count('<path class="outline" d="M') == text.count('class="outline"')
+
+
+def test_the_page_is_whole_and_asks_for_nothing(tmp_path):
+    folders = [PairsFolder(finished(name)) for name in ("inbreast", "cdd")]
+    _, text = page(folders, tmp_path)
+    for tag, attributes in elements(text):
+        assert tag not in {"link", "iframe", "object", "embed", "base"}
+        for name in ("src", "href", "action", "data", "srcset"):
+            assert re.match(r"#|data:image/webp;base64,", attributes.get(name, "#")), attributes
+        assert not any(name.startswith("on") or name == "style" for name in attributes)
+        if tag == "svg" and attributes.get("aria-hidden") != "true":
+            assert attributes["role"] == "img"
+            assert attributes["aria-label"]
+    assert "@import" not in text
+    assert "url(" not in text
+    ids = re.findall(r' id="([^"]*)"', text)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]*)"', text)) <= set(ids)
+
+
+def test_the_policy_allows_this_style_and_script_and_nothing_else(tmp_path):
+    import hashlib
+
+    _, text = page([dataset(tmp_path, ["a"])], tmp_path)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
+    assert policy.startswith("default-src 'none';")
+    for tag in ("style", "script"):
+        (body,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+def test_nothing_from_a_table_becomes_markup(tmp_path):
+    evil = """<script>alert("1")</script>'>&"""
+    folder = dataset(tmp_path, ["a", "b"], title=evil, licence=evil, citation=evil, url=evil)
+    rows = folder.rows(pairs.RECORDS)
+    shown = {"record_id", "patient_id", "kinds", "laterality", "view", "birads", "pathology"}
+    shown |= {"notes", "source_image", "split", "density", "age", "annotator", "bit_depth"}
+    rows[0] |= dict.fromkeys(shown | {"n_lesions", "height", "width", "dataset"}, evil)
+    write(folder.path / pairs.RECORDS, RECORD_COLUMNS, rows)
+    lesions = folder.rows(pairs.LESIONS)
+    words = ("record_id", "lesion_id", "kind", "birads", "pathology", "geometry")
+    lesions[0] |= dict.fromkeys(words, evil)
+    write(folder.path / pairs.LESIONS, LESION_COLUMNS, lesions)
+    columns = dict.fromkeys(PROBLEM_COLUMNS, evil)
+    write(folder.path / pairs.PROBLEMS, PROBLEM_COLUMNS, [columns])
+    score_columns = ["record_id", "lesion_id", "flags", evil]
+    cells = {"record_id": evil, "lesion_id": evil, "flags": evil, evil: "0.5"}
+    write(folder.path / "scores.csv", score_columns, [cells])
+    _, text = page([folder], tmp_path)
+    assert text.count("<script>") == 1  # the page's own
+    assert text.count(html.escape(evil, quote=True)) > 20
+    names = {name for _, attributes in elements(text) for name in attributes}
+    assert names.isdisjoint({"alert", "1"})
+
+
+def test_the_same_pairs_give_the_same_bytes_wherever_they_are(tmp_path):
+    first, second = tmp_path / "one", tmp_path / "elsewhere" / "two"
+    shutil.copytree(finished("csaw"), first / "csaw")
+    shutil.copytree(finished("csaw"), second / "csaw")
+    texts = [
+        page(pairs.open_root(root), root, dataclasses.replace(ONE, jobs=jobs))[1]
+        for root, jobs in ((first, 1), (second, 2))
+    ]
+    assert texts[0] == texts[1]
+    assert str(tmp_path) not in texts[0]
+
+
+def test_a_report_does_not_grow_beyond_its_pictures(tmp_path):
+    done, _ = page([PairsFolder(finished("inbreast"))], tmp_path)
+    assert done.size / done.shown < 60_000  # 30 MB for 500 pairs
+
+
+# ------------------------------------------------------------------------- licences
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_what_may_not_be_passed_on_says_so_at_the_top(tmp_path, name):
+    from bcseg.adapters import ADAPTERS
+
+    folder = PairsFolder(finished(name))
+    _, text = page([folder], tmp_path)
+    top = text[: text.index("<nav")]
+    assert html.escape(folder.document()["licence"], quote=True) in top
+    assert ("Keep this page to yourself" in top) == ADAPTERS[name].INFO.restricted
+
+
+def test_an_unknown_dataset_is_not_taken_to_be_free(tmp_path):
+    _, text = page([dataset(tmp_path, ["a"])], tmp_path)
+    assert "not known to bcseg: read it" in text
+    assert "Keep this page to yourself" in text
+
+
+# ------------------------------------------------------------------------- order and choice
+
+
+def test_without_scores_the_smallest_mask_comes_first(tmp_path):
+    done, text = page([dataset(tmp_path, ["c", "b", "a"])], tmp_path)
+    assert [one["text"].split()[2] for one in cards(text)] == ["c", "b", "a"]
+    assert done.scored == 0
+    assert "not scored yet" in done.notes[0]
+    assert "Flags of lesions" not in text
+
+
+def test_with_scores_the_least_precise_comes_first(tmp_path):
+    folder = dataset(tmp_path, ["a", "b", "c", "d"])
+    score(folder, [("a", "0.9", ""), ("b", "0.1", "oval loose"), ("c", "0.5", "oval")])
+    done, text = page([folder], tmp_path)
+    found = cards(text)
+    assert [one["text"].split()[2] for one in found] == ["b", "c", "a", "d"]
+    assert found[0]["marks"].split() == ["loose", "oval"]
+    assert json.loads(found[0]["values"])["solidity"] == [0.9]
+    assert "precision_rank" not in json.loads(found[3]["values"])
+    assert done.scored == 3
+    assert '<option value="solidity">' in text
+    assert '<option value="oval">' in text
+
+
+def test_scores_of_another_contour_are_not_shown(tmp_path):
+    folder = dataset(tmp_path, ["a", "b"])
+    score(folder, [("a", "0.9", ""), ("b", "0.1", "oval")])
+    rows = folder.rows(pairs.RECORDS)
+    rows[1]["annotation_sha256"] = "another"
+    write(folder.path / pairs.RECORDS, RECORD_COLUMNS, rows)
+    done, text = page([folder], tmp_path)
+    assert done.scored == 1
+    assert "1 of 2 scores are of another contour" in " ".join(done.notes)
+    assert '<option value="oval">' not in text
+
+
+def test_scores_that_are_no_numbers_are_left_away(tmp_path):
+    folder = dataset(tmp_path, ["a", "b", "c"])
+    score(folder, [("a", "nan", ""), ("b", "1e999", ""), ("c", "0.3", "")])
+    found = cards(page([folder], tmp_path)[1])
+    assert "NaN" not in json.dumps(found)
+    assert [one["text"].split()[2] for one in found] == ["c", "a", "b"]
+
+
+def test_damaged_scores_are_an_error_with_a_hint(tmp_path):
+    folder = dataset(tmp_path, ["a"])
+    (folder.path / "scores.csv").write_bytes(b"\xff\xfe\x00broken")
+    with pytest.raises(UsageError, match=r"scores.csv is damaged"):
+        report([folder], tmp_path / "r.html", ONE)
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_of_many_pairs_the_worst_and_some_at_random_are_shown(tmp_path):
+    folder = dataset(tmp_path, [f"r{number:02}" for number in range(20)])
+    how = dataclasses.replace(ONE, worst=4, random=3)
+    done, text = page([folder], tmp_path, how)
+    found = cards(text)
+    assert [one["sample"] for one in found] == ["worst"] * 4 + ["random"] * 3
+    assert (done.pairs, done.shown) == (20, 7)
+    assert "the 4 worst and 3 of the others at random" in text
+    assert "--all" in text
+    assert page([folder], tmp_path, how)[1] == text
+    everything, _ = entries([folder])
+    fewer = chosen([e for e in everything if e.record_id != "r19"], how)
+    kept = {e.record_id for e in chosen(everything, how)} - {"r19"}
+    assert kept <= {e.record_id for e in fewer}  # a draw does not change with the others
+    assert len(chosen(everything, dataclasses.replace(how, all=True))) == 20
+    assert len(chosen(everything, dataclasses.replace(how, random=16))) == 20
+
+
+# ------------------------------------------------------------------------- damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: path.unlink(), "No such file"),
+        (lambda path: path.write_bytes(b"no picture"), "images/1.png|not"),
+        (lambda path: path.write_bytes(png(breast()[:50])), "differ in size"),
+        (lambda path: path.write_bytes(path.read_bytes()[:300]), "cut|truncated|unreadable|end"),
+    ],
+)
+def test_a_pair_that_cannot_be_read_is_named_and_the_others_shown(tmp_path, damage, reason):
+    folder = dataset(tmp_path, ["a", "b", "c"])
+    damage(folder.path / "images" / "1.png")
+    done, text = page([folder], tmp_path)
+    assert done.unreadable == ("mine/b",)
+    assert done.exit_code == 1
+    said = re.search(r"This pair cannot be shown: ([^<]*)<", text)[1]
+    assert re.search(reason, said), said
+    assert str(tmp_path) not in text
+    assert cards(text)[1]["marks"] == "problem:picture_unreadable"
+    assert text.count('class="outline"') == 4
+
+
+def test_files_outside_the_folder_are_not_shown(tmp_path):
+    folder = dataset(tmp_path, ["a", "b"])
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(png(breast()))
+    rows = folder.rows(pairs.RECORDS)
+    rows[0]["image"], rows[1]["image"] = "../secret.png", str(secret)
+    write(folder.path / pairs.RECORDS, RECORD_COLUMNS, rows)
+    done, _ = page([folder], tmp_path)
+    assert len(done.unreadable) == 2
+
+
+@pytest.mark.parametrize("mark", ["empty", "one", "all"])
+def test_any_mask_can_be_shown(tmp_path, mark):
+    folder = dataset(tmp_path, ["a"])
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[{"empty": np.s_[:0], "one": np.s_[89, 59], "all": np.s_[:]}[mark]] = 255
+    (folder.path / "masks" / "0.png").write_bytes(png(mask))
+    write(folder.path / pairs.LESIONS, LESION_COLUMNS, [])
+    done, text = page([folder], tmp_path)
+    assert done.unreadable == ()
+    assert ("The mask is empty" in text) == (mark == "empty")
+    elements(text)
+
+
+def test_a_folder_without_pairs_has_a_report(tmp_path):
+    done, text = page([dataset(tmp_path, [])], tmp_path)
+    assert (done.pairs, done.shown) == (0, 0)
+    elements(text)
+
+
+def test_damaged_tables_are_refused(tmp_path):
+    folder = dataset(tmp_path, ["a"])
+    (folder.path / pairs.LESIONS).write_text("dataset,record_id\nmine\n")
+    with pytest.raises(UsageError, match=r"lesions.csv is damaged"):
+        report([folder], tmp_path / "r.html", ONE)
+
+
+# ------------------------------------------------------------------------- pictures
+
+
+def filled(lines, shape):
+    """Return which pixel centres lie inside outlines, by even-odd counting to the right."""
+    inside = np.zeros(shape, bool)
+    rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
+    for line in lines:
+        for (x0, y0), (x1, y1) in zip(line, np.roll(line, -1, axis=0), strict=True):
+            if y0 == y1:
+                continue
+            crosses = (rows > min(y0, y1)) & (rows < max(y0, y1))
+            at = x0 + (rows - y0) * (x1 - x0) / (y1 - y0)
+            inside ^= crosses & (columns < at)
+    return inside
+
+
+def test_outlines_run_exactly_along_the_edges_of_the_pixels():
+    rng = np.random.default_rng(3)
+    blob = cv2.GaussianBlur(rng.random((41, 67)), (0, 0), 2.5)
+    mask = (blob > np.median(blob)).astype(np.uint8) * 255  # parts, holes, the border
+    assert 5 < len(outlines(mask))
+    assert np.array_equal(filled(outlines(mask), mask.shape), mask > 0)
+
+
+def test_the_outline_of_a_pixel_is_its_square():
+    mask = np.zeros((5, 9), np.uint8)
+    mask[3, 7] = 255
+    (line,) = outlines(mask)
+    assert sorted(map(tuple, line.tolist())) == [(7, 3), (7, 4), (8, 3), (8, 4)]
+    assert svg_path([line], (5, 9), (9, 5), exact=True).startswith("M28 12l")
+    assert svg_path([line], (5, 9), (90, 50), exact=True).startswith("M280 120l")
+    assert outlines(mask * 0) == []
+
+
+def test_the_box_round_a_lesion_stays_in_the_image():
+    rows, columns = room_round((2, 80, 40, 30), (100, 200))
+    assert (rows.stop - rows.start, columns.stop - columns.start) == (68, 68)
+    assert (rows.stop, columns.start) == (100, 0)
+    rows, columns = room_round((100, 10, 90, 20), (60, 300))  # wider than the image is high
+    assert (rows.start, rows.stop) == (0, 60)
+    assert (columns.start, columns.stop) == (69, 222)
+
+
+def test_the_window_is_that_of_the_breast():
+    image = breast()
+    low, high = window_of(image)
+    assert 950 < low < 1150
+    assert 3000 < high <= image.max()
+    shown = windowed(image, (low, high))
+    assert (shown.dtype, shown.min(), shown.max()) == (np.uint8, 0, 255)
+    flat = np.full((20, 30), 2000, np.uint16)
+    low, high = window_of_part(flat, (1000, 3000))
+    assert (low, high) == (1750, 2250)  # not stretched to noise
+    assert windowed(flat, window_of(flat)).shape == (20, 30)
+
+
+def test_an_overlay_has_the_contour_where_the_mask_ends(tmp_path):
+    folder = dataset(tmp_path, ["a"]).path
+    picture = np.asarray(
+        Image.open(io.BytesIO(overlay(folder, "images/0.png", "masks/0.png", full=True)))
+    )
+    assert picture.shape == (HEIGHT, WIDTH, 3)
+    coloured = np.ptp(picture.astype(int), axis=2) > 20
+    rows, columns = np.nonzero(coloured)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (29, 38, 9, 13)
+    assert not coloured[31:37, 11].any()
+
+
+def test_overlays_are_fitted_unless_told_otherwise(tmp_path):
+    folder = dataset(tmp_path, ["a"])
+    large = np.kron(breast(), np.ones((25, 25), np.uint16))
+    mask = np.zeros(large.shape, np.uint8)
+    mask[100:900, 200:1000] = 255
+    (folder.path / "images" / "0.png").write_bytes(png(large))
+    (folder.path / "masks" / "0.png").write_bytes(png(mask))
+    (fitted,) = overlays([folder], ["a"], tmp_path / "out")
+    (full,) = overlays([folder], ["mine_a"], tmp_path / "full", full=True)
+    assert fitted.name == full.name == "mine_a.png"
+    with Image.open(fitted) as small, Image.open(full) as big:
+        assert (small.size, big.size) == ((1067, 1600), (1500, 2250))
+
+
+def test_overlays_name_what_they_do_not_know(tmp_path):
+    folder = dataset(tmp_path, ["P177_L", "P178_R"])
+    with pytest.raises(UsageError, match="P177_L") as caught:
+        overlays([folder], ["P178_R", "P177_Z"], tmp_path / "out")
+    assert "P177_Z" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    (folder.path / "masks" / "0.png").unlink()
+    with pytest.raises(RecordError, match="P177_L cannot be drawn"):
+        overlays([folder], ["P177_L"], tmp_path / "out")
+
+
+# ------------------------------------------------------------------------- plots
+
+
+def test_axes_have_round_ticks():
+    assert axis_of([0.2, 7300], logarithmic=True).ticks() == [1, 10, 100, 1000]
+    assert axis_of([3, 8], logarithmic=True).ticks() == [5]
+    assert axis_of([0.11, 0.78]).ticks() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+    assert axis_of([-3, 17]).ticks() == [-5, 0, 5, 10, 15, 20]
+    assert axis_of([5, 5]).place(5) == pytest.approx(0.5)
+    assert axis_of([5.0]).ticks()
+    assert axis_of([], logarithmic=True).ticks()
+
+
+def test_plots_tell_their_numbers_in_words():
+    plot = histograms({"one": [1, 10, 100], "none": []}, "Area", "mm²")
+    assert 'aria-label="Area. one: 3 values, median 10 mm²"' in plot
+    assert "none" not in plot
+    assert "median 2, half from 1.5 to 2.5" in boxes({"a": [3, 1, 2]}, "score")
+    assert 'aria-label="Views. CC: 3; MLO: 1"' in bars({"CC": 3, "MLO": 1}, "Views")
+    many = bars({f"w{number:02}": number + 1 for number in range(30)}, "Words")
+    assert "17 others: 153" in many
+    for nothing in (histograms({}, "", ""), boxes({}, ""), bars({}, "")):
+        assert nothing == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.123456, "0.123"), (12.345, "12.3"), (1234.6, "1,235"), (-0.5, "-0.5"), (3, "3")],
+)
+def test_numbers_are_short(value, text):
+    assert short(value) == text
+
+
+def test_numbers_that_are_tiny_or_whole_keep_their_digits():
+    assert short(1e-9) == "0"
+    assert short(100.0) == "100"
+    assert short(0.0049) == "0.0049"
+
+
+# ------------------------------------------------------------------------- a real browser
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Return a headless Chromium that is offline, or skip, saying why."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    if not program or not driver:
+        pytest.skip("no chromium and chromedriver on this machine")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for word in (
+        *("headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-sync"),
+        *("disable-background-networking", "disable-component-update"),
+        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(driver)
+    chromium = webdriver.Chrome(options=options, service=service)
+    size = {"width": 1366, "height": 768, "deviceScaleFactor": 1, "mobile": False}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    yield chromium
+    chromium.quit()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Return a browser with the report of two datasets, four of whose five pairs have scores."""
+    first = dataset(tmp_path, ["a", "b", "c"], "mine")
+    second = dataset(tmp_path, ["d", "e"], "other")
+    score(first, [("a", "0.9", ""), ("b", "0.1", "oval loose"), ("c", "0.5", "oval")])
+    score(second, [("d", "0.3", "leak")])
+    report([first, second], tmp_path / "report.html", ONE)
+    browser.get((tmp_path / "report.html").as_uri())
+    return browser
+
+
+def order(browser):
+    """Return the ids of the pairs that are visible, in order."""
+    return browser.execute_script(
+        "return [...document.querySelectorAll('#cards article')]"
+        ".filter(card => card.offsetParent).map(card => card.querySelector('h3').textContent)"
+    )
+
+
+def choose(browser, name, value):
+    from selenium.webdriver.support.ui import Select
+
+    field = browser.find_element("name", name)
+    if field.tag_name == "select":
+        Select(field).select_by_value(value)
+    else:
+        field.send_keys(value)
+
+
+def test_the_page_opens_from_the_disk_without_a_complaint(opened):
+    assert order(opened) == ["b", "d", "c", "a", "e"]
+    assert opened.get_log("browser") == []
+    assert opened.execute_script("return performance.getEntriesByType('resource').length") == 0
+    wide = "return document.documentElement.scrollWidth <= innerWidth"
+    assert opened.execute_script(wide)
+    decoded = opened.execute_script(
+        "return Promise.all([...document.querySelectorAll('image')].map(async one => {"
+        "const image = new Image(); image.src = one.getAttribute('href');"
+        "await image.decode(); return image.naturalWidth * 4 === one.width.baseVal.value; }))"
+    )
+    assert decoded == [True] * 10
+
+
+def test_pairs_are_sorted_and_filtered(opened):
+    choose(opened, "direction", "falling")
+    assert order(opened) == ["a", "c", "d", "b", "e"]
+    choose(opened, "by", "mask_pixels")
+    assert order(opened)[:1] == ["c"]
+    choose(opened, "direction", "")
+    choose(opened, "dataset", "mine")
+    assert order(opened) == ["a", "b", "c"]
+    choose(opened, "mark", "oval")
+    assert order(opened) == ["b", "c"]
+    choose(opened, "text", "Person2")
+    assert order(opened) == ["c"]
+    assert opened.find_element("name", "count").text == "1 of 5 pairs"
+    choose(opened, "text", " nobody")
+    assert order(opened) == []
+    opened.find_element("id", "again").click()
+    assert order(opened) == ["b", "d", "c", "a", "e"]
+
+
+def test_the_page_is_used_by_the_keyboard(opened):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    def press(*keys):
+        ActionChains(opened).send_keys(*keys).perform()
+        return opened.switch_to.active_element
+
+    assert press("j").text == "b"
+    assert press("j").text == "d"
+    assert press("k").text == "b"
+    assert press("/").get_attribute("name") == "text"
+    press("other")
+    assert order(opened) == ["d", "e"]
+    assert press(Keys.ESCAPE).tag_name == "body"
+
+
+def test_the_page_is_read_without_scripts(browser, opened):
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.refresh()
+        shown = [one.text for one in browser.find_elements("css selector", "article h3")]
+        assert shown == ["b", "d", "c", "a", "e"]
+        assert not browser.find_element("id", "controls").is_displayed()
+        assert not browser.find_element("id", "none").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+CONTRAST = """
+const parse = text => text.match(/[\\d.]+/g).map(Number);
+const light = c => { const [r, g, b] = c.map(v => { v /= 255;
+  return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+const ground = node => { for (; node; node = node.parentElement) {
+  const c = parse(getComputedStyle(node).backgroundColor);
+  if (c.length < 4 || c[3] > 0.9) return c.slice(0, 3); } return [255, 255, 255]; };
+const poor = [];
+for (const node of document.querySelectorAll('body *')) {
+  const own = [...node.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+  if (!own || !node.getClientRects().length || /^(SCRIPT|STYLE)$/.test(node.tagName)) continue;
+  const style = getComputedStyle(node);
+  const ink = node.closest('svg') ? style.fill : style.color;
+  const [a, b] = [light(parse(ink).slice(0, 3)), light(ground(node))];
+  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  if (ratio < 4.5) poor.push([node.outerHTML.slice(0, 80), ratio]);
+}
+return poor;
+"""
+
+
+@pytest.mark.parametrize("medium", ["screen", "print"])
+def test_every_word_has_enough_contrast(opened, medium):
+    """WCAG 2.2, 1.4.3 (AA): a ratio of 4.5."""
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium})
+    try:
+        assert opened.execute_script(CONTRAST) == []
+    finally:
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_pairs_are_not_cut_by_a_page_of_paper(opened):
+    paper = opened.execute_cdp_cmd("Page.printToPDF", {"paperWidth": 8.27, "paperHeight": 11.69})
+    data = base64.b64decode(paper["data"])
+    assert data.startswith(b"%PDF")
+    style = "return getComputedStyle(document.querySelector('.card')).breakInside"
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert opened.execute_script(style) == "avoid"
+        assert not opened.find_element("id", "controls").is_displayed()
+    finally:
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
