@@ -41,6 +41,7 @@ PHANTOMS = 120
 BOOTSTRAPS = 400
 FEWEST_VERTICES = 16  # a polygon with fewer is not believed precise
 SMALLEST = 24.0  # pixels of equivalent diameter
+LEAST_SOLIDITY = 0.3  # below it the polygon is a ribbon along the skin, not a mass
 BEGIN, END = "<!-- bench-scores: begin -->", "<!-- bench-scores: end -->"
 BASELINE_SHAPE = {"curv_entropy": 1, "dp_per_perim": 1}
 BASELINE_IMAGE = {
@@ -77,6 +78,9 @@ def real_lesions(kind: str) -> list[tuple[str, NDArray[Any], Patch]]:
         points = tuple((float(x), float(y)) for x, y in json.loads(row["points"]))
         patch = raster.draw(Polygon(points), (image.shape[0], image.shape[1])).patch
         other = largest.get(row["file"])
+        hull = cv2.contourArea(cv2.convexHull(np.array(points, np.float32)))
+        if hull * LEAST_SOLIDITY > patch.area:
+            continue
         if diameter(patch) >= SMALLEST and (other is None or other[2].area < patch.area):
             largest[row["file"]] = (row["file"].split("_")[0], image, patch)
     return [largest[name] for name in sorted(largest)]

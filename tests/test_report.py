@@ -11,7 +11,6 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -56,6 +55,7 @@ def breast():
 def dataset(root, names, name="mine", **document):
     """Make a pairs folder; the lesion of pair number n is n + 3 pixels wide and 8 high."""
     folder = root / name
+    folder.mkdir(parents=True)
     records, lesions = [], []
     for number, record_id in enumerate(names):
         mask = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -242,6 +242,18 @@ def test_a_report_does_not_grow_beyond_its_pictures(tmp_path):
     assert done.size / done.shown < 60_000  # 30 MB for 500 pairs
 
 
+def test_the_outcome_is_told_to_people_and_programs(tmp_path):
+    folder = dataset(tmp_path, ["a", "b"])
+    (folder.path / "images" / "1.png").unlink()
+    done, _ = page([folder], tmp_path)
+    assert done.text().splitlines()[0].endswith("all of 2 pairs, 0.0 MB")
+    assert "cannot be shown: mine/b" in done.text()
+    document = done.document()
+    assert (document["pairs"], document["shown"], document["bytes"]) == (2, 2, done.size)
+    assert document["unreadable"] == ["mine/b"]
+    json.dumps(document)
+
+
 # ------------------------------------------------------------------------- licences
 
 
@@ -416,7 +428,7 @@ def test_outlines_run_exactly_along_the_edges_of_the_pixels():
     rng = np.random.default_rng(3)
     blob = cv2.GaussianBlur(rng.random((41, 67)), (0, 0), 2.5)
     mask = (blob > np.median(blob)).astype(np.uint8) * 255  # parts, holes, the border
-    assert 5 < len(outlines(mask))
+    assert len(outlines(mask)) > 5
     assert np.array_equal(filled(outlines(mask), mask.shape), mask > 0)
 
 
@@ -601,6 +613,8 @@ def test_the_page_opens_from_the_disk_without_a_complaint(opened):
 
 
 def test_pairs_are_sorted_and_filtered(opened):
+    from selenium.webdriver.common.keys import Keys
+
     choose(opened, "direction", "falling")
     assert order(opened) == ["a", "c", "d", "b", "e"]
     choose(opened, "by", "mask_pixels")
@@ -615,7 +629,7 @@ def test_pairs_are_sorted_and_filtered(opened):
     assert opened.find_element("name", "count").text == "1 of 5 pairs"
     choose(opened, "text", " nobody")
     assert order(opened) == []
-    opened.find_element("id", "again").click()
+    opened.find_element("id", "again").send_keys(Keys.ENTER)
     assert order(opened) == ["b", "d", "c", "a", "e"]
 
 

@@ -70,7 +70,11 @@ class Window:
         self.settle()
 
     def settle(self) -> None:
-        self.until(lambda: self.run("return (page.ready && !page.busy) || !page.current"))
+        self.until(
+            lambda: self.run(
+                "return (page.ready && !page.busy) || /is decided/.test($('veil').textContent)"
+            )
+        )
 
     def until(self, true: Callable[[], Any], seconds: float = 10) -> None:
         end = time.monotonic() + seconds
@@ -115,7 +119,10 @@ def root(tmp_path) -> Path:
 
 
 def table(root: Path) -> dict[str, tuple[str, str]]:
-    with (root / "reviews" / "ann.csv").open(newline="", encoding="utf-8") as file:
+    path = root / "reviews" / "ann.csv"
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
         return {
             row["record_id"] + row["lesion_id"]: (row["decision"], row["reason"])
             for row in csv.DictReader(file)

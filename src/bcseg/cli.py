@@ -37,7 +37,7 @@ app = typer.Typer(
     epilog=EXIT_CODES,
 )
 
-LOOK, MAKE, TRY = "Look", "Make", "Try"
+LOOK, MAKE, JUDGE, TRY = "Look", "Make", "Judge", "Try"
 _SHOWN = 20  # failures named on the terminal
 MASK, PIXELS, RUN = "What the mask holds", "How images are treated", "How to run"
 
@@ -233,6 +233,47 @@ def verify(
         )
     if findings:
         checks.write_findings(findings, result)
+    out.document(result.document())
+    out.result(result.text())
+    raise typer.Exit(result.exit_code)
+
+
+@app.command(rich_help_panel=LOOK)
+def report(
+    root: Root = None,
+    page: Annotated[
+        Path, typer.Option("--out", "-o", help="File to write; with --png, a folder.")
+    ] = Path("report.html"),
+    png: Annotated[
+        list[str] | None,
+        typer.Option("--png", help="Write an overlay of this record instead, repeatable."),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every pair: else the 200 worst and 100 at random.")
+    ] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Workers; 0: all CPUs.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write one self-contained HTML file to look at: counts, problems, every lesion magnified.
+
+    [bold]Example:[/bold] bcseg report ./bcseg-data -o report.html
+    """
+    from bcseg import pairs
+    from bcseg.report import Reporting, overlays
+    from bcseg.report import report as write
+
+    out.set(as_json=as_json, quiet=quiet)
+    folders = pairs.open_root(_root(root))
+    if png:
+        place = page if page != Path("report.html") else Path()
+        files = [str(path) for path in overlays(folders, png, place)]
+        out.document({"schema_version": 1, "files": files})
+        out.result("\n".join(files))
+        return
+    with Progress("report") as progress:
+        how = Reporting(all=everything, jobs=jobs, progress=progress.update)
+        result = write(folders, page, how)
     out.document(result.document())
     out.result(result.text())
     raise typer.Exit(result.exit_code)
@@ -535,6 +576,93 @@ def select(
     out.result(result.text())
     for warning in result.warnings:
         out.say(f"warning: {warning}")
+
+
+# ------------------------------------------------------------------------- judge
+
+
+@app.command(rich_help_panel=JUDGE)
+def score(
+    root: Root = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(help="Manifest of pairs that you accepted: the ranks are learned from them."),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Workers; 0: all CPUs.")] = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score every mask: shape, edges, checks, named flags, and a rank for a review list.
+
+    [bold]Example:[/bold] bcseg score ./bcseg-data
+    """
+    from bcseg import pairs
+    from bcseg.scores import Scoring
+    from bcseg.scores import score as judge
+
+    out.set(as_json=as_json, quiet=quiet)
+    with Progress("score") as progress:
+        how = Scoring(jobs=jobs, calibrate=calibrate, dry_run=dry_run, progress=progress.update)
+        result = judge(pairs.open_root(_root(root)), how)
+    out.document(result.document())
+    out.result(result.text())
+    raise typer.Exit(result.exit_code)
+
+
+@app.command(rich_help_panel=JUDGE)
+def review(
+    root: Root = None,
+    reviewer: Annotated[str, typer.Option(help="Who judges: each has a table.")] = "",
+    order: Annotated[
+        Literal["worst", "random", "id"], typer.Option(help="Worst rank first, or else.")
+    ] = "worst",
+    question: Annotated[str, typer.Option(help="The one-sentence task on the page.")] = "",
+    blind: Annotated[bool, typer.Option("--blind", help="Hide the scores.")] = False,
+    repeat: Annotated[str, typer.Option(help="Share shown twice, as 5%.")] = "",
+    keys: Annotated[Path | None, typer.Option(help="JSON file with other keys.")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Table of decisions; else ROOT/reviews/REVIEWER.csv."),
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port on this machine.")] = None,
+    agree: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(help="Compare two tables: kappa, and the pairs in dispute."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Accept or reject pair after pair in a page on this machine, with the keyboard.
+
+    [bold]Example:[/bold] bcseg review ./bcseg-data --reviewer ana
+    """
+    from bcseg.review.agreement import compare_files
+    from bcseg.review.server import Address, open_session, serve
+    from bcseg.review.session import QUESTION, Reviewing, read_keys, repeat_share
+
+    out.set(as_json=as_json)
+    if agree:
+        found = compare_files(*agree)
+        out.document(found.document())
+        out.result(found.text())
+        return
+
+    def say(address: Address) -> None:
+        out.document({"schema_version": 1, "url": address.url, "tunnel": address.tunnel})
+        out.result(f"open {address.url}\nfrom another machine, first: {address.tunnel}")
+        out.say("every decision is on disk at once; Ctrl-C ends the review")
+
+    how = Reviewing(
+        reviewer=reviewer,
+        order=order,
+        question=question or QUESTION,
+        blind=blind,
+        repeat=repeat_share(repeat) if repeat else 0.0,
+        keys=read_keys(keys) if keys else {},
+        table=table,
+    )
+    with open_session(_root(root), how) as session:
+        serve(session, port, say)
 
 
 # ------------------------------------------------------------------------- try

@@ -68,9 +68,10 @@
   }
 
   form.hidden = false;
-  form.addEventListener("input", function (event) {
+  form.addEventListener("change", function (event) {
     if (event.target.name === "by" || event.target.name === "direction") { sort(); } else { filter(); }
   });
+  field("text").addEventListener("input", filter);
   form.addEventListener("submit", function (event) { event.preventDefault(); });
   form.addEventListener("reset", function () { window.setTimeout(function () { sort(); filter(); }); });
   document.getElementById("again").addEventListener("click", again);

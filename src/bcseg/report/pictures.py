@@ -99,15 +99,33 @@ def largest_part(mask: NDArray[Any]) -> Box | None:
 def outlines(mask: NDArray[Any]) -> list[Outline]:
     """Return the exact outlines of a mask, which run along the edges of its pixels.
 
-    On a lattice of pixel corners and pixel centres, a closed pixel takes 3 x 3 nodes; the border
-    nodes of such a region are pixel corners and the edges between them.
+    On a lattice of pixel corners (even places) and pixel centres (odd ones), a closed pixel takes
+    3 x 3 nodes, and the border nodes of a closed region lie on its outline. OpenCV goes round
+    them, but diagonally past inner corners.
     """
     left, top, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
     lattice = np.zeros((2 * height + 1, 2 * width + 1), np.uint8)
     lattice[1::2, 1::2] = mask[top : top + height, left : left + width] > 0
     closed = cv2.dilate(lattice, np.ones((3, 3), np.uint8))
-    found, _ = cv2.findContours(closed, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    return [line[:, 0] / 2 + (left, top) for line in found]
+    found, _ = cv2.findContours(closed, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    return [_round_corners(line[:, 0]) / 2 + (left, top) for line in found]
+
+
+def _round_corners(nodes: NDArray[Any]) -> NDArray[Any]:
+    """Return a closed line of lattice nodes with its inner corners, and with nothing but corners.
+
+    Of the two nodes beside a diagonal step one is even in x and y: the corner.
+    """
+    after = np.roll(nodes, -1, axis=0)
+    across = np.stack((nodes[:, 0], after[:, 1]), axis=1)
+    along = np.stack((after[:, 0], nodes[:, 1]), axis=1)
+    corners = np.where((across % 2 == 0).all(axis=1, keepdims=True), across, along)
+    diagonal = (nodes != after).all(axis=1)
+    both = np.stack((nodes, corners), axis=1).reshape(-1, 2)
+    line = both[np.stack((np.ones_like(diagonal), diagonal), axis=1).ravel()]
+    back, forth = line - np.roll(line, 1, axis=0), np.roll(line, -1, axis=0) - line
+    corner: NDArray[Any] = line[(np.sign(back) != np.sign(forth)).any(axis=1)]
+    return corner
 
 
 def drawn(picture: Grey, lines: list[Outline], scale: tuple[float, float]) -> NDArray[np.uint8]:

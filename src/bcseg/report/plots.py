@@ -20,11 +20,16 @@ _NAMED = 24  # letters of a row's name
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A horizontal axis from `low` to `high`, in logarithms or not."""
+    """A horizontal axis from `low` to `high`; `step` between its ticks, 0 on a logarithmic one."""
 
     low: float
     high: float
-    logarithmic: bool
+    step: float
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether equal distances are equal ratios."""
+        return not self.step
 
     def place(self, value: float) -> float:
         """Return where a value stands on the axis, 0 to 1."""
@@ -38,9 +43,8 @@ class Axis:
         """Return the values that are written at the axis."""
         if self.logarithmic:
             return _log_ticks(self.low, self.high)
-        step = _round_step((self.high - self.low) / 4)
-        first = math.ceil(self.low / step - 1e-9)
-        return [number * step for number in range(first, int(self.high / step + 1e-9) + 1)]
+        first, last = round(self.low / self.step), round(self.high / self.step)
+        return [number * self.step for number in range(first, last + 1)]
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
@@ -60,11 +64,11 @@ def axis_of(values: Iterable[float], *, logarithmic: bool = False) -> Axis:
         low, high = low / 1.15, high * 1.15
         if high / low < 2:
             low, high = low / 1.5, high * 1.5
-        return Axis(low, high, logarithmic=True)
+        return Axis(low, high, 0.0)
     if high == low:
         low, high = low - 0.5, high + 0.5
     step = _round_step((high - low) / 4)
-    return Axis(math.floor(low / step) * step, math.ceil(high / step) * step, logarithmic=False)
+    return Axis(math.floor(low / step) * step, math.ceil(high / step) * step, step)
 
 
 def _round_step(about: float) -> float:

@@ -6,6 +6,7 @@ made from it, and replaced as a whole. Both belong to one process at a time.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -106,11 +107,10 @@ class Decisions:
                 where=str(self.table.parent),
                 hint="name another table with -o",
             ) from error
-        try:
+        with contextlib.ExitStack() as undone:
+            undone.callback(self._close)
             self._open(self._file)
-        except BaseException:
-            self._close()
-            raise
+            undone.pop_all()
         return self
 
     def __exit__(

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from bcseg.scores.shape import Scores
 
 _ROUGHLY = 24.0  # pixels of equivalent diameter from which a shape can be judged
-_FINELY = 64.0  # and from which its vertices can
 _SPECK = 8.0  # pixels
 
 Facts = Mapping[str, float | None]
@@ -41,15 +40,20 @@ FLAGS: Mapping[str, tuple[str, Callable[[Facts], bool]]] = {
         lambda s: _value(s, "ellipse_iou") >= 0.97 and _large(s, _ROUGHLY),
     ),
     "coarse": (
-        "straight_share >= 0.6 or dp_per_perim <= 4, from 64 px on",
+        "straight_share >= 0.5 and dp_per_perim <= 5, from 24 px on",
         lambda s: (
-            _large(s, _FINELY)
-            and (_value(s, "straight_share") >= 0.6 or _value(s, "dp_per_perim", 99.0) <= 4.0)
+            _value(s, "straight_share") >= 0.5
+            and _value(s, "dp_per_perim", 99.0) <= 5.0
+            and _large(s, _ROUGHLY)
         ),
     ),
     "box": (
         "axis_share >= 0.5, from 24 px on",
         lambda s: _value(s, "axis_share") >= 0.5 and _large(s, _ROUGHLY),
+    ),
+    "ribbon": (
+        "solidity <= 0.3, from 24 px on: skin or a vessel rather than a mass",
+        lambda s: _value(s, "solidity", 1.0) <= 0.3 and _large(s, _ROUGHLY),
     ),
     "loose": (
         "edge_shift <= -0.08 and edge_gain >= 1.5",
