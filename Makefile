@@ -7,7 +7,7 @@ BIN     = $(VENV)/bin
 BCSEG_REAL_DATA ?= $(abspath $(wildcard ../shared/data))
 export BCSEG_REAL_DATA
 
-.PHONY: demo test lint check clean
+.PHONY: demo test lint check bench-scores clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bcseg demo
@@ -43,6 +43,10 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(call install,.[dev])
 	@touch $(VENV)/.installed
+
+# The tables of docs/scores.md: corrupted masks against clean ones. Takes minutes.
+bench-scores: $(VENV)/.installed-dev
+	$(BIN)/python bench/scores.py
 
 clean:
 	rm -rf $(VENV) bcseg-demo

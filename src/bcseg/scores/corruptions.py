@@ -32,6 +32,8 @@ def diameter(patch: Patch) -> float:
 
 def oval(patch: Patch, image: NDArray[Any], random: np.random.Generator) -> Patch | None:
     """Replace a mask by the ellipse of equal second moments and area."""
+    if patch.area < _SMALLEST:
+        return None
     rows, columns = np.nonzero(patch.pixels)
     values, vectors = np.linalg.eigh(np.cov(np.stack([columns, rows])) + np.eye(2) / 12)
     axes = 2 * np.sqrt(np.maximum(values, 1e-6))

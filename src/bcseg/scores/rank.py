@@ -23,7 +23,8 @@ IMAGE_WEIGHTS = {
     "edge_gain": -1.0,
 }
 _LEAK_RAMP = (0.02, 0.03)  # of `tongue`: from no leak to a whole one
-_LEAK_LEVELS = (5.0, 0.0)  # what they are worth: beyond doubt, and as a middling mask
+_LEAK_LEVELS = (5.0, 0.4)  # what they are worth: beyond doubt, and little above the middle
+_SOFTNESS = 1.5  # of the minimum: 0 would be the least, infinity the mean
 _FARTHEST = 3.0  # deviations that a single score can be from the median
 
 Array = NDArray[np.float64]
@@ -42,14 +43,15 @@ def rank_lesions(lesions: Sequence[Scores]) -> list[Ranks]:
     """Return the ranks of all lesions of a dataset; one without any score ranks lowest.
 
     A mask is as precise as its worst side: the precision is the soft minimum
-    -log(sum(exp(-z))) of what shape, image and the lack of a tongue say.
+    -1.5 log(sum(exp(-z / 1.5))) of what shape, image and the lack of a tongue say.
     """
     shape, image = side(lesions, SHAPE_WEIGHTS), side(lesions, IMAGE_WEIGHTS)
     low, high = _LEAK_RAMP
     leak = np.clip((np.nan_to_num(column(lesions, "tongue")) - low) / (high - low), 0, 1)
     sides = np.stack([shape, image, np.interp(leak, (0, 1), _LEAK_LEVELS)])
     sides[:2][:, np.isnan(shape) & np.isnan(image)] = -np.inf
-    precision = -np.log(np.exp(-np.where(np.isnan(sides), np.inf, sides)).sum(axis=0))
+    known = np.where(np.isnan(sides), np.inf, sides)
+    precision = -_SOFTNESS * np.log(np.exp(-known / _SOFTNESS).sum(axis=0))
     return ranks_from(lesions, precision)
 
 

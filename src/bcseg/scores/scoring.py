@@ -60,7 +60,7 @@ def score(folders: Sequence[PairsFolder], how: Scoring) -> Scored:
     accepted: Accepted = {}
     if how.calibrate:
         accepted = read_accepted(how.calibrate, {one.name: one.folder for one in datasets})
-    total = sum(len(one.records) for one in datasets)
+    total = sum(row["n_lesions"] != "0" for one in datasets for row in one.records.values())
     done = 0
     for one in datasets:
         for record_id, result in _results(one, accepted, how):
