@@ -46,7 +46,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 
 # The tables of docs/scores.md: corrupted masks against clean ones. Takes minutes.
 bench-scores: $(VENV)/.installed-dev
-	$(BIN)/python bench/scores.py
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/scores.py --write docs/scores.md
 
 clean:
 	rm -rf $(VENV) bcseg-demo
