@@ -662,7 +662,11 @@ def review(
         table=table,
     )
     with open_session(_root(root), how) as session:
+        for warning in session.warnings():
+            out.say(f"warning: {warning}")
         serve(session, port, say)
+        if how.repeat:
+            out.say(session.own_agreement().text())
 
 
 # ------------------------------------------------------------------------- try
