@@ -1,0 +1,268 @@
+"""`bcseg refactor`: a raw archive to a folder of pairs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from bcseg.commands.options import DryRun, Json, NoColor, Quiet, root_of
+from bcseg.console import Progress, out
+from bcseg.errors import UsageError
+from bcseg.text import counted
+
+if TYPE_CHECKING:
+    from bcseg.run import Summary
+
+MASK, PIXELS, RUN = "What the mask holds", "How images are treated", "How to run"
+_SHOWN = 20  # failures named on the terminal
+
+
+def refactor(
+    dataset: Annotated[
+        str, typer.Argument(help="bcdr, cbis, cdd, csaw, inbreast, or a Python file.")
+    ],
+    source: Annotated[Path, typer.Argument(help="The raw archive: its folder, .zip or .tar.")],
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Root to write to: else BCSEG_DATA, else ./bcseg-data.",
+            show_default=False,
+        ),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind",
+            help="Kind in the mask, repeatable; 'lesions' is every lesion kind. Default: mass, "
+            "cancer (CSAW-S), finding (CDD-CESM).",
+            rich_help_panel=MASK,
+        ),
+    ] = None,
+    with_empty: Annotated[
+        Literal["", "normal", "force"],
+        typer.Option(
+            "--with-empty",
+            metavar="[=force]",
+            help="Add images that the archive calls free of the chosen kinds, with an empty mask; "
+            "=force: all without one.",
+            rich_help_panel=MASK,
+            show_default=False,
+        ),
+    ] = "",
+    masks: Annotated[
+        Literal["union", "lesion"],
+        typer.Option(help="lesion: one more mask for each lesion.", rich_help_panel=MASK),
+    ] = "union",
+    image_type: Annotated[
+        Literal["dm", "cm", "all"],
+        typer.Option(help="CDD-CESM: low energy, subtracted.", rich_help_panel=MASK),
+    ] = "dm",
+    annotator: Annotated[
+        Literal["1", "2", "3", "all", "majority"],
+        typer.Option(help="CSAW-S: whose masks.", rich_help_panel=MASK),
+    ] = "1",
+    osirix_origin: Annotated[
+        Literal["corner", "centre"],
+        typer.Option(help="INbreast: where pixel (0, 0) of a contour is.", rich_help_panel=MASK),
+    ] = "corner",
+    merge_twins: Annotated[
+        bool,
+        typer.Option(
+            "--merge-twins",
+            help="CBIS-DDSM: one pair of a film that is stored twice, with the lesions of both.",
+            rich_help_panel=MASK,
+        ),
+    ] = False,
+    point_radius: Annotated[
+        float, typer.Option(min=0, help="Widen single points, in pixels.", rich_help_panel=MASK)
+    ] = 0,
+    partial: Annotated[
+        bool,
+        typer.Option(
+            "--partial",
+            help="Leave a lesion that cannot be read away, instead of failing its record.",
+            rich_help_panel=MASK,
+        ),
+    ] = False,
+    preset: Annotated[
+        Literal["clean", "classic", "raw"],
+        typer.Option(help="How images are treated.", rich_help_panel=PIXELS),
+    ] = "clean",
+    depth: Annotated[
+        Literal["auto", "8", "16"], typer.Option(help="Bits of the images.", rich_help_panel=PIXELS)
+    ] = "auto",
+    window: Annotated[
+        str,
+        typer.Option(
+            help="LOW,HIGH grey values for 8 bits; else 0.1 to 99.9 percentile of the breast.",
+            rich_help_panel=PIXELS,
+            show_default=False,
+        ),
+    ] = "",
+    size: Annotated[
+        int | None, typer.Option(min=16, help="Longest side, in pixels.", rich_help_panel=PIXELS)
+    ] = None,
+    pad: Annotated[
+        bool, typer.Option("--pad", help="Pad to a square.", rich_help_panel=PIXELS)
+    ] = False,
+    spacing: Annotated[
+        float | None, typer.Option(help="Resample to this pixel size, mm.", rich_help_panel=PIXELS)
+    ] = None,
+    assume_spacing: Annotated[
+        float | None,
+        typer.Option(help="Pixel size where the archive gives none, mm.", rich_help_panel=PIXELS),
+    ] = None,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Turn every breast to the left.", rich_help_panel=PIXELS)
+    ] = False,
+    crop: Annotated[
+        Literal["", "breast"],
+        typer.Option(
+            help="breast: crop to it.", metavar="breast", rich_help_panel=PIXELS, show_default=False
+        ),
+    ] = "",
+    clahe: Annotated[
+        bool, typer.Option("--clahe", help="Equalise contrast locally.", rich_help_panel=PIXELS)
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=0, help="Workers; 0: all CPUs.", rich_help_panel=RUN)
+    ] = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many pairs.", rich_help_panel=RUN)
+    ] = None,
+    redo: Annotated[bool, typer.Option("--redo", help="Start over.", rich_help_panel=RUN)] = False,
+    rehash: Annotated[
+        bool,
+        typer.Option("--rehash", help="Compare contents, not times.", rich_help_panel=RUN),
+    ] = False,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Delete pairs whose source is gone.", rich_help_panel=RUN),
+    ] = False,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="dataset.json of an earlier run: do it again, and say whether it is identical.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Name every warning, too.")
+    ] = False,
+    no_color: NoColor = False,
+) -> None:
+    """Turn a raw archive into a folder of image/mask pairs; run again to continue.
+
+    [bold]Example:[/bold] bcseg refactor inbreast ./original
+    """
+    from bcseg import refactor as work
+    from bcseg.adapters.base import ReadOptions
+    from bcseg.like import Earlier
+    from bcseg.preprocess import Options
+    from bcseg.settings import Settings, chosen_kinds
+
+    out.set(as_json=as_json, quiet=quiet, no_color=no_color)
+    settings = Settings(
+        read=ReadOptions(
+            kinds=chosen_kinds(kind or ()),
+            image_type=image_type,
+            annotator=annotator,
+            osirix_origin=osirix_origin,
+            merge_twins=merge_twins,
+        ),
+        pixels=Options(
+            preset=preset,
+            depth=depth,
+            window=_window(window),
+            size=size,
+            pad=pad,
+            spacing_mm=spacing,
+            assume_spacing_mm=assume_spacing,
+            flip=flip,
+            crop=crop,
+            clahe=clahe,
+        ),
+        masks=masks,
+        with_empty=with_empty,
+        partial=partial,
+        point_radius=point_radius,
+    )
+    again = None
+    if like:
+        if settings != Settings():
+            raise UsageError("--like brings its own options", hint="leave the others out")
+        again = Earlier.of(like, dataset)
+        settings = again.settings
+    with Progress(dataset) as progress:
+        run = work.Run(
+            jobs=jobs,
+            limit=limit,
+            redo=redo,
+            rehash=rehash,
+            prune=prune,
+            dry_run=dry_run,
+            progress=progress.update,
+            say=out.say,
+            command=("bcseg", *sys.argv[1:]),
+        )
+        summary = work.refactor(dataset, source, root_of(root), settings, run)
+    likeness = again.compare(summary.folder) if again and not dry_run else None
+    out.document(summary.document() | (likeness.document() if likeness else {}))
+    _report(summary, dry_run, verbose)
+    if likeness:
+        out.result(likeness.text())
+    raise typer.Exit(max(summary.exit_code, likeness.exit_code if likeness else 0))
+
+
+def _window(text: str) -> tuple[float, float] | None:
+    if not text:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--window {text!r} is not LOW,HIGH", hint="--window 100,3500") from None
+    return low, high
+
+
+def _report(summary: Summary, dry_run: bool, verbose: bool) -> None:
+    """Print what a run did: ledger, reasons, failures, where to look."""
+    would = "would be " if dry_run else ""
+    out.result(f"{summary.dataset}: {counted(summary.pairs, 'pair')} {would}in {summary.folder}")
+    width = max(map(len, summary.counts), default=0)
+    for title, n in summary.counts.items():
+        out.result(
+            f"  {title:{width}}  {n['found']:6} found = {n['written']:6} {would}written"
+            f" + {n['left_out']:6} left out + {n['failed']:6} failed"
+        )
+        reasons = [
+            f"{count} {code}"
+            for codes in summary.reasons.get(title, {}).values()
+            for code, count in codes.items()
+        ]
+        if reasons:
+            out.result(f"  {'':{width}}    {', '.join(reasons)}")
+    if summary.content_sha256:
+        out.result(f"  content sha256 {summary.content_sha256}")
+    listed = "" if dry_run else f" in {summary.folder / 'problems.csv'}"
+    for row in summary.failures[:_SHOWN]:
+        out.say(f"failed {row['record_id'] or row['source']}: {row['message']} [{row['code']}]")
+    if len(summary.failures) > _SHOWN:
+        out.say(f"... and {len(summary.failures) - _SHOWN} more{listed}")
+    for row in summary.warnings if verbose else ():
+        about = row["record_id"] or row["source"]
+        out.say(f"warning {about}: {row['message']} [{row['code']}]")
+    if summary.warnings:
+        count = len(summary.warnings)
+        out.say(f"{count} warning{'s' if count > 1 else ''}{listed}")
+    if any(row["code"] == "bug" for row in summary.failures):
+        out.say(f"a bug in bcseg: please report it with {summary.log}")
+    for note in summary.notes:
+        out.say(f"note: {note}")
