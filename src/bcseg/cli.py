@@ -22,6 +22,7 @@ from bcseg.commands.report import report
 from bcseg.commands.review import review
 from bcseg.commands.score import score
 from bcseg.commands.select import select
+from bcseg.commands.split import split
 from bcseg.commands.stats import stats
 from bcseg.commands.synth import synth
 from bcseg.commands.verify import verify
@@ -63,7 +64,7 @@ def options(
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Look": (datasets, why, inspect, stats, verify, report),
-    "Make": (refactor, select),
+    "Make": (refactor, select, split),
     "Judge": (score, review),
     "Try": (synth, demo),
 }

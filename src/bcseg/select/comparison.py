@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from bcseg.pairs import Row
-from bcseg.select.plan import Part, number_in
+from bcseg.select.plan import Part
 from bcseg.select.report import Share
-
-_SIZES = ("empty", "small", "medium", "large")
+from bcseg.sizes import SIZES, thirds
 
 
 def compare(parts: Sequence[Part]) -> list[Share]:
@@ -17,11 +16,11 @@ def compare(parts: Sequence[Part]) -> list[Share]:
     rows = [(part, row, not part.codes[row["record_id"]]) for part in parts for row in part.records]
     if all(kept for _, _, kept in rows):
         return []
-    thirds = {part.dataset: _thirds(part.records) for part in parts}
+    third = {part.dataset: thirds(part.records) for part in parts}
     aspects: dict[str, Callable[[Part, Row], str]] = {
         "dataset": lambda part, row: part.dataset,
         "pathology": lambda part, row: row["pathology"] or "unknown",
-        "size": lambda part, row: thirds[part.dataset](row),
+        "size": lambda part, row: third[part.dataset](row),
         "density": lambda part, row: row["density"] or "unknown",
     }
     if len(parts) == 1:
@@ -46,20 +45,4 @@ def compare(parts: Sequence[Part]) -> list[Share]:
 
 
 def _value_order(value: str) -> tuple[bool, int, str]:
-    return value == "unknown", _SIZES.index(value) if value in _SIZES else 0, value
-
-
-def _thirds(records: Sequence[Row]) -> Callable[[Row], str]:
-    """Return the function that puts a mask into the small, middle or large third of its dataset.
-
-    By area in mm2 where all masks have one, else by pixels: the two are never mixed.
-    """
-    column = "mask_area_mm2" if all(row["mask_area_mm2"] for row in records) else "mask_pixels"
-    areas = sorted(area for row in records if (area := number_in(row[column])) > 0)
-    limits = [areas[len(areas) * n // 3] for n in (1, 2)] if areas else []
-
-    def third(row: Row) -> str:
-        area = number_in(row[column])
-        return "empty" if area <= 0 else _SIZES[1 + sum(area >= limit for limit in limits)]
-
-    return third
+    return value == "unknown", SIZES.index(value) if value in SIZES else 0, value

@@ -18,6 +18,7 @@ from bcseg.select.manifest import DECISIONS, Manifest, read_manifest
 from bcseg.select.matching import Choice, Trouble, match_rows
 from bcseg.select.options import Selecting
 from bcseg.select.report import Taken
+from bcseg.sizes import number_in
 
 SHOWN = 10  # bad rows or missing files that a message lists
 
@@ -207,11 +208,3 @@ def file_size(path: Path) -> int:
         return path.stat().st_size if path.is_file() else -1
     except OSError:
         return -1
-
-
-def number_in(cell: str) -> float:
-    """Return the number in a cell, 0 if there is none."""
-    try:
-        return float(cell)
-    except ValueError:
-        return 0.0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 from bcseg.pairs import UNREADABLE, Row, read_rows
+from bcseg.text import counted
 from bcseg.verify.findings import Findings, reason
 
 SPLITS = "splits.csv"
@@ -36,7 +37,8 @@ def published_splits(records: Iterable[Row]) -> list[Row]:
 def made_splits(path: Path, records: Iterable[Row]) -> list[Row]:
     """List patients in two parts of a split that was made of these pairs.
 
-    A row has `split` or `fold` or both. A record in several rows has one for each fold: there a
+    Patients are those of records.csv and, where it names others, of the split (column group). A
+    row has `split` or `fold` or both. A record in several rows has one for each fold: there a
     patient may change from fold to fold, but not within one.
     """
     groups = {(row["dataset"], row["record_id"]): row["group"] for row in records}
@@ -57,8 +59,12 @@ def made_splits(path: Path, records: Iterable[Row]) -> list[Row]:
             continue
         fold, split = row.get("fold") or "", row.get("split") or ""
         place, part = (fold, split) if repeated and split else ("", f"{split} {fold}".strip())
-        if groups[key]:
-            parts[key[0], groups[key], place].add(part)
+        for group in {groups[key], row.get("group") or ""} - {""}:
+            parts[key[0], group, place].add(part)
+    for dataset, count in sorted(Counter(d for d, _ in groups.keys() - {*keys}).items()):
+        odd.dataset = dataset
+        message = f"{counted(count, 'pair')} not in the split: run `bcseg split` again"
+        odd.add("warning", "not_in_split", message, SPLITS)
     for (dataset, group, _), splits in sorted(parts.items()):
         if len(splits) > 1:
             odd.dataset = dataset

@@ -1,0 +1,54 @@
+"""splits.csv and splits-balance.csv: what is written, and what an earlier one says."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bcseg.errors import UsageError
+from bcseg.pairs import UNREADABLE, Row, read_rows
+from bcseg.split.options import Place
+from bcseg.split.patients import Key, key_of
+
+SPLITS, BALANCE = "splits.csv", "splits-balance.csv"
+COLUMNS = ("dataset", "record_id", "group", "split", "fold")
+BALANCE_COLUMNS = ("dataset", "aspect", "value", "place", "pairs", "share", "wanted", "balanced")
+
+
+def splits_bytes(records: Iterable[Row], places: Mapping[Key, tuple[str, Place]]) -> bytes:
+    """Return splits.csv: every pair with its patient and its place, sorted."""
+    rows = []
+    for row in sorted(records, key=key_of):
+        group, place = places[key_of(row)]
+        rows.append((*key_of(row), group, place.part, place.fold))
+    return _csv(COLUMNS, rows)
+
+
+def balance_bytes(rows: Iterable[tuple[object, ...]]) -> bytes:
+    """Return splits-balance.csv."""
+    return _csv(BALANCE_COLUMNS, rows)
+
+
+def _csv(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode(errors="backslashreplace")
+
+
+def earlier_places(path: Path) -> dict[Key, Place]:
+    """Return where each pair is in a splits.csv; raises UsageError if it is none of bcseg's."""
+    try:
+        rows = read_rows(path)
+    except UNREADABLE as error:
+        raise UsageError(f"the earlier split cannot be read ({error})", where=str(path)) from error
+    if rows and not {*COLUMNS} <= rows[0].keys():
+        raise UsageError(
+            f"no split of bcseg: it has no column {', '.join(sorted({*COLUMNS} - rows[0].keys()))}",
+            where=str(path),
+            hint="--redo to replace it, or --out for another place",
+        )
+    return {key_of(row): Place(row["split"], row["fold"]) for row in rows}
