@@ -130,8 +130,8 @@ class Split:
             return [f"every kind, pathology, BI-RADS, density and size is within {FAR:.0%}"]
         lines = [f"more than {100 * FAR:.0f} points from the wanted share:"]
         for rows in far[:_SHOWN]:
-            one = rows[0].stratum
-            name = " ".join(filter(None, (one.dataset, one.aspect, one.value)))
+            of = rows[0].stratum
+            name = " ".join(filter(None, (of.dataset, of.aspect, of.value)))
             held = ", ".join(
                 f"{row.place.title} {row.share:.0%} (wanted {row.wanted:.0%})"
                 for row in rows
