@@ -317,14 +317,14 @@ def test_size_never_enlarges_but_pad_fills_its_square():
     assert clean(pixels, Options(size=300)).transform == Transform()
     assert clean(pixels, Options(size=512)).transform == Transform()
     done = clean(pixels, Options(size=512, pad=True))
-    assert done.transform == Transform((Pad(512, 512),))
+    assert done.transform == Transform((Pad(512, 512, 300, 220),))
     np.testing.assert_array_equal(done.pixels[:300, :220], pixels)
     assert np.count_nonzero(done.pixels) == np.count_nonzero(pixels)
 
 
 def test_pad_is_a_square_at_the_right_or_the_bottom():
     done = clean(digital(220, 300), Options(pad=True))
-    assert done.transform == Transform((Pad(300, 300),))
+    assert done.transform == Transform((Pad(300, 300, 220, 300),))
     assert not done.pixels[220:].any()
     assert clean(digital(220, 220), Options(pad=True)).transform == Transform()
 
@@ -473,10 +473,10 @@ def test_a_digital_image_keeps_its_label_and_its_border():
 @pytest.mark.parametrize(
     ("margins", "expected"),
     [
-        ((12, 0, 0, 0), Crop(12, 0, 888, 610)),
-        ((0, 0, 25, 0), Crop(0, 0, 875, 610)),
-        ((0, 0, 0, 9), Crop(0, 0, 900, 601)),
-        ((8, 0, 14, 30), Crop(8, 0, 878, 580)),
+        ((12, 0, 0, 0), Crop(12, 0, 888, 610, 900, 610)),
+        ((0, 0, 25, 0), Crop(0, 0, 875, 610, 900, 610)),
+        ((0, 0, 0, 9), Crop(0, 0, 900, 601, 900, 610)),
+        ((8, 0, 14, 30), Crop(8, 0, 878, 580, 900, 610)),
     ],
 )
 def test_a_bright_border_is_cropped(margins, expected):
@@ -611,7 +611,7 @@ def test_lost_pixels_counts_cropped_and_zeroed_once():
     pixels, label = film()
     pixels[:12] = 45_000
     done = clean(pixels, scanned=True)
-    assert done.transform.steps[0] == Crop(12, 0, 888, 610)
+    assert done.transform.steps[0] == Crop(12, 0, 888, 610, 900, 610)
     assert done.lost_pixels(patch_of(np.ones((5, 4), bool), 10, 300)) == 2 * 4
     assert done.lost_pixels(patch_of(np.ones((5, 4), bool), 0, 300)) == 20
     assert done.lost_pixels(patch_of(np.ones((5, 4), bool), 400, 100)) == 0
@@ -631,7 +631,7 @@ def test_lost_pixels_of_two_crops_and_a_flip():
     np.testing.assert_array_equal(done.transform.apply_image(tidy), done.pixels)
     assert np.count_nonzero(done.pixels) == np.count_nonzero(digital(900, 610, side="R"))
     uncropped = clean(pixels, scanned=True)
-    assert uncropped.transform == Transform((Crop(12, 9, 888, 601),))
+    assert uncropped.transform == Transform((Crop(12, 9, 888, 601, 900, 610),))
     assert uncropped.lost_pixels(patch_of(label)) == np.count_nonzero(label)
     assert uncropped.lost_pixels(patch_of(label & (np.arange(610) < 110))) == 60 * 16
 

@@ -174,7 +174,7 @@ def test_transform_leads_from_the_raw_grid_to_the_written_one(dataset):
         transform = Transform.from_json(after["transform"])
         size = (int(before["height"]), int(before["width"]))
         assert transform.output_size(size) == (int(after["height"]), int(after["width"]))
-        restored = transform.restore_mask(pixels(classic / after["mask"]), size) > 0
+        restored = transform.restore_mask(pixels(classic / after["mask"])) > 0
         mask = pixels(raw / before["mask"]) > 0
         overlap = np.count_nonzero(restored & mask) / np.count_nonzero(restored | mask)
         assert overlap > 0.5

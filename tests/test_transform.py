@@ -25,13 +25,14 @@ def chains(draw, kinds=("crop", "flip", "pad", "resize")):
         if kind == "crop":
             top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
             rows, columns = draw(st.integers(1, height - top)), draw(st.integers(1, width - left))
-            steps.append(Crop(top, left, rows, columns))
+            steps.append(Crop(top, left, rows, columns, height, width))
             height, width = rows, columns
         elif kind == "flip":
             steps.append(Flip(width))
         elif kind == "pad":
+            before = height, width
             height, width = height + draw(st.integers(0, 6)), width + draw(st.integers(0, 6))
-            steps.append(Pad(height, width))
+            steps.append(Pad(height, width, *before))
         else:
             rows, columns = draw(SIDES), draw(SIDES)
             steps.append(Resize(rows, columns, height, width))
@@ -108,7 +109,8 @@ def test_a_mask_is_restored_pixel_by_pixel(chain, seed):
     expected = mask
     for step, size in zip(reversed(transform.steps), reversed(sizes[:-1]), strict=True):
         expected = backward(expected, step, size)
-    restored = transform.restore_mask(mask, source)
+    assert transform.source_size(output) == source
+    restored = transform.restore_mask(mask)
     assert restored.dtype == np.uint8
     np.testing.assert_array_equal(restored, expected)
 
@@ -121,9 +123,9 @@ def test_without_resize_what_was_not_cropped_comes_back(chain, seed):
     kept = np.ones(source, bool)
     for step in transform.steps:
         kept = forward(kept, step)
-    kept = transform.restore_mask(kept, source)
+    kept = transform.restore_mask(kept)
     written = paint([transform.apply_patch(patch_of(mask))], output)
-    np.testing.assert_array_equal(transform.restore_mask(written, source) == 255, mask & kept)
+    np.testing.assert_array_equal(transform.restore_mask(written) == 255, mask & kept)
 
 
 @settings(max_examples=200, deadline=None)
@@ -147,12 +149,14 @@ def test_json_round_trip(chain):
 
 
 def test_json_is_the_documented_one():
-    transform = Transform((Crop(3, 5, 40, 30), Flip(30), Resize(20, 15, 40, 30), Pad(20, 20)))
+    transform = Transform(
+        (Crop(3, 5, 40, 30, 50, 60), Flip(30), Resize(20, 15, 40, 30), Pad(20, 20, 20, 15))
+    )
     assert transform.to_json() == (
-        '[{"height":40,"left":5,"op":"crop","top":3,"width":30},'
+        '[{"from_height":50,"from_width":60,"height":40,"left":5,"op":"crop","top":3,"width":30},'
         '{"op":"flip","width":30},'
         '{"from_height":40,"from_width":30,"height":20,"op":"resize","width":15},'
-        '{"height":20,"op":"pad","width":20}]'
+        '{"from_height":20,"from_width":15,"height":20,"op":"pad","width":20}]'
     )
     assert Transform().to_json() == "[]"
 
@@ -180,7 +184,17 @@ def test_json_that_is_no_transform_is_an_error(text):
 
 
 @pytest.mark.parametrize(
-    "step", [Crop(0, 3, 5, 7), Crop(1, 0, 5, 7), Flip(5), Pad(4, 9), Pad(9, 6), Resize(2, 2, 7, 5)]
+    "step",
+    [
+        Crop(0, 3, 5, 7, 5, 7),
+        Crop(1, 0, 5, 7, 5, 7),
+        Crop(0, 0, 2, 2, 7, 5),
+        Flip(5),
+        Pad(4, 9, 5, 7),
+        Pad(9, 6, 5, 7),
+        Pad(9, 9, 7, 5),
+        Resize(2, 2, 7, 5),
+    ],
 )
 def test_a_step_that_does_not_fit_the_image_is_an_error(step):
     with pytest.raises(RecordError, match="does not fit a grid of 5 rows and 7 columns"):
@@ -188,14 +202,14 @@ def test_a_step_that_does_not_fit_the_image_is_an_error(step):
 
 
 def test_a_mask_of_another_size_cannot_be_restored():
-    transform = Transform((Pad(9, 9),))
-    with pytest.raises(RecordError, match="9 rows and 8 columns, not 9 rows and 9 columns"):
-        transform.restore_mask(np.zeros((9, 8), np.uint8), (5, 7))
+    transform = Transform((Pad(9, 9, 5, 7),))
+    with pytest.raises(RecordError, match="does not lead to a grid of 9 rows and 8 columns"):
+        transform.restore_mask(np.zeros((9, 8), np.uint8))
 
 
 def test_a_crop_is_a_view():
     image = np.zeros((9, 7), np.uint16)
-    assert np.shares_memory(Transform((Crop(1, 2, 5, 4),)).apply_image(image), image)
+    assert np.shares_memory(Transform((Crop(1, 2, 5, 4, 9, 7),)).apply_image(image), image)
 
 
 def test_an_image_shrinks_by_area():
@@ -225,7 +239,7 @@ def test_a_large_grid_costs_a_lesion_only_its_own_pixels():
 
 
 def test_an_empty_lesion_stays_empty():
-    transform = Transform((Crop(2, 3, 5, 4), Flip(4), Resize(9, 8, 5, 4), Pad(12, 12)))
+    transform = Transform((Crop(2, 3, 5, 4, 9, 7), Flip(4), Resize(9, 8, 5, 4), Pad(12, 12, 9, 8)))
     assert transform.apply_patch(patch_of(np.zeros((9, 7), bool))).pixels.shape == (0, 0)
     outside = patch_of(np.ones((1, 2), bool))
     assert transform.apply_patch(outside).pixels.shape == (0, 0)

@@ -17,7 +17,7 @@ from typing import Any
 from bcseg.errors import UsageError
 from bcseg.store import write_atomic
 
-FORMAT = 1  # of the pairs folder: raised by every change of pixels or tables
+FORMAT = 2  # of the pairs folder: raised by every change of pixels or tables
 SCHEMA_VERSION = 1  # of JSON documents on stdout and of dataset.json
 
 RECORDS, LESIONS, ARCHIVE = "records.csv", "lesions.csv", "lesions.jsonl.gz"

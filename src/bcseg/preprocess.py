@@ -11,7 +11,7 @@ CLAHE, padding. "classic" is its six steps, then resampling, longest side, CLAHE
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -190,7 +190,7 @@ def preprocess(
     if options.pad:
         height, width = draft.size
         side = max(height, width, options.size or 0)
-        draft.move(Pad(side, side))
+        draft.move(Pad(side, side, *draft.size))
     transform, notes = Transform(tuple(draft.steps)), tuple(draft.notes)
     return Processed(draft.pixels, transform, draft.zeroed, draft.bits, notes, draft.details)
 
@@ -218,7 +218,13 @@ class _Draft:
         self.pixels = Transform((step,)).apply_image(self.pixels)
         last = self.steps[-1] if self.steps else None
         if isinstance(step, Crop) and isinstance(last, Crop):
-            step = Crop(last.top + step.top, last.left + step.left, step.height, step.width)
+            step = replace(
+                last,
+                top=last.top + step.top,
+                left=last.left + step.left,
+                height=step.height,
+                width=step.width,
+            )
             self.steps.pop()
         self.steps.append(step)
 
@@ -386,7 +392,7 @@ def _tidy_film(draft: _Draft, source_size: Size) -> None:
     top, left, height, width = film_frame(draft.pixels)
     bottom, right = source_size[0] - top - height, source_size[1] - left - width
     if top or left or bottom or right:
-        draft.move(Crop(top, left, height, width))
+        draft.move(Crop(top, left, height, width, *source_size))
         draft.details["border"] = [top, left, bottom, right]
         draft.notes.append(
             f"film border cropped: top {top}, left {left}, bottom {bottom}, right {right}"
@@ -413,7 +419,7 @@ def _around(region: NDArray[np.bool_]) -> Crop | None:
     margin = max(region.shape) // 50
     start, stop = max(top - margin, 0), min(top + height + margin, region.shape[0])
     first, last = max(left - margin, 0), min(left + width + margin, region.shape[1])
-    return Crop(start, first, stop - start, last - first)
+    return Crop(start, first, stop - start, last - first, *region.shape)
 
 
 def _lies_right(region: NDArray[np.bool_]) -> bool:
@@ -477,8 +483,8 @@ def _classic(draft: _Draft) -> None:
             code="too_small",
             hint="--preset clean, which crops nothing",
         )
-    crop = Crop(rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
-    draft.move(crop)
+    kept = rows.stop - rows.start, columns.stop - columns.start
+    draft.move(Crop(rows.start, columns.start, *kept, *source_size))
     region, scaled = _classic_region(draft.pixels)
     draft.zeroed = np.zeros(source_size, np.bool_)
     draft.zeroed[rows, columns] = region == 0
@@ -486,7 +492,7 @@ def _classic(draft: _Draft) -> None:
     if _lies_right(region.view(np.bool_)):
         draft.move(Flip(draft.size[1]))
     side = max(draft.size)
-    draft.move(Pad(side, side))
+    draft.move(Pad(side, side, *draft.size))
 
 
 def _classic_region(pixels: Pixels) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

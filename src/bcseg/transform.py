@@ -29,6 +29,8 @@ class Crop:
     left: int
     height: int
     width: int
+    from_height: int
+    from_width: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Pad:
 
     height: int
     width: int
+    from_height: int
+    from_width: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ _NAMES = {step: name for name, step in _STEPS.items()}
 @dataclass(frozen=True, slots=True)
 class Transform:
     """Geometric steps, first to last, from the grid of the source to the grid that is written.
+
+    A step names the grid that it works on, so that all can be undone from the last grid alone.
 
     Every method raises RecordError (code `bad_transform`) for a grid that the steps do not fit.
     """
@@ -95,14 +101,22 @@ class Transform:
             patch = _step_patch(step, patch)
         return patch
 
-    def restore_mask(self, mask: Pixels, source_size: Size) -> Pixels:
+    def source_size(self, output_size: Size) -> Size:
+        """Return the size of the grid of the source; the inverse of `output_size`."""
+        size = output_size
+        for step in reversed(self.steps):
+            before = size if isinstance(step, Flip) else (step.from_height, step.from_width)
+            if _step_size(step, before) != size:
+                raise _misfit(f"{step} does not lead to a grid of {_written(size)}")
+            size = before
+        return size
+
+    def restore_mask(self, mask: Pixels) -> Pixels:
         """Return a mask of the written grid on the grid of the source, by nearest pixel centres.
 
         What the steps cropped away is 0.
         """
-        sizes = self._sizes(source_size)
-        if _size_of(mask) != sizes[-1]:
-            raise _misfit(f"the mask has {_written(_size_of(mask))}, not {_written(sizes[-1])}")
+        sizes = self._sizes(self.source_size(_size_of(mask)))
         for step, size in zip(reversed(self.steps), reversed(sizes[:-1]), strict=True):
             mask = _undo_step(step, mask, size)
         return mask
@@ -136,16 +150,14 @@ class Transform:
 
 def _step_size(step: Step, size: Size) -> Size:
     height, width = size
-    match step:
-        case Crop():
-            fits = step.top + step.height <= height and step.left + step.width <= width
-            after = step.height, step.width
-        case Flip():
-            fits, after = step.width == width, size
-        case Pad():
-            fits, after = step.height >= height and step.width >= width, (step.height, step.width)
-        case Resize():
-            fits, after = (step.from_height, step.from_width) == size, (step.height, step.width)
+    if isinstance(step, Flip):
+        fits, after = step.width == width, size
+    else:
+        fits, after = (step.from_height, step.from_width) == size, (step.height, step.width)
+    if isinstance(step, Crop):
+        fits = fits and step.top + step.height <= height and step.left + step.width <= width
+    if isinstance(step, Pad):
+        fits = fits and step.height >= height and step.width >= width
     if not fits:
         raise _misfit(f"{step} does not fit a grid of {_written(size)}")
     return after
