@@ -19,6 +19,7 @@ from bcseg.commands.demo import demo
 from bcseg.commands.inspect import inspect
 from bcseg.commands.refactor import refactor
 from bcseg.commands.report import report
+from bcseg.commands.restore import restore
 from bcseg.commands.review import review
 from bcseg.commands.score import score
 from bcseg.commands.select import select
@@ -64,7 +65,7 @@ def options(
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Look": (datasets, why, inspect, stats, verify, report),
-    "Make": (refactor, select, split),
+    "Make": (refactor, select, split, restore),
     "Judge": (score, review),
     "Try": (synth, demo),
 }
