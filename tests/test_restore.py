@@ -109,7 +109,7 @@ def test_bad_masks_fail_by_name_and_stop_no_other(run, tmp_path):
     (given / "99999999.png").write_bytes((folder / "masks" / f"{first}.png").read_bytes())
     code, out, _ = run("restore", given, folder, "-o", tmp_path / "out")
     assert code == 1
-    assert f"failed {first}.png: it is" in out
+    assert f"failed {first}.png: it has" in out
     assert "transpose it" in out
     assert "its pair" in out
     assert f"failed {third}.png" in out

@@ -194,7 +194,7 @@ def restored(mask: NDArray[Any], row: Row) -> NDArray[Any]:
     if mask.shape != size:
         turned = mask.shape == size[::-1]
         raise RecordError(
-            f"it is {mask.shape[0]} x {mask.shape[1]}, rows x columns; its pair {size[0]} x {size[1]}"
+            f"it has {mask.shape[0]} x {mask.shape[1]} pixels, its pair {size[0]} x {size[1]}"
             + (": transpose it (a framework has swapped the axes)" if turned else ""),
             code="mask_size",
         )
