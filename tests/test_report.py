@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import csv
 import dataclasses
+import hashlib
 import html
 import io
 import json
@@ -21,7 +21,7 @@ from archives import DATASETS, finished
 from bcseg import pairs
 from bcseg.errors import RecordError, UsageError
 from bcseg.pairs import LESION_COLUMNS, PROBLEM_COLUMNS, RECORD_COLUMNS, PairsFolder
-from bcseg.report import Reporting, overlays, report
+from bcseg.report import overlays, report
 from bcseg.report.entries import chosen, entries
 from bcseg.report.pictures import (
     outlines,
@@ -33,104 +33,14 @@ from bcseg.report.pictures import (
     windowed,
 )
 from bcseg.report.plots import axis_of, bars, boxes, histograms, short
-
-ONE = Reporting(jobs=1)
-HEIGHT, WIDTH = 90, 60
-
-
-def png(pixels):
-    packed = io.BytesIO()
-    Image.fromarray(pixels).save(packed, "PNG")
-    return packed.getvalue()
-
-
-def breast():
-    """Return an image, brighter to the right and below, on a dark ground."""
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    image = (1000 + 20 * rows + 10 * columns).astype(np.uint16)
-    image[:, 45:] = 0
-    return image
-
-
-def dataset(root, names, name="mine", **document):
-    """Make a pairs folder; the lesion of pair number n is n + 3 pixels wide and 8 high."""
-    folder = root / name
-    folder.mkdir(parents=True)
-    records, lesions = [], []
-    for number, record_id in enumerate(names):
-        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-        mask[30:38, 10 : 13 + number] = 255
-        for part, pixels in (("images", breast()), ("masks", mask)):
-            path = folder / part / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(png(pixels))
-        area = 8 * (number + 3)
-        records.append(
-            dict.fromkeys(RECORD_COLUMNS, "")
-            | {"dataset": name, "record_id": record_id, "mask_pixels": str(area)}
-            | {"image": f"images/{number}.png", "mask": f"masks/{number}.png"}
-            | {"kinds": "mass", "n_lesions": "1", "height": str(HEIGHT), "width": str(WIDTH)}
-            | {"laterality": "L", "view": "CC", "patient_id": f"person{number}", "birads": "4a"}
-            | {"group": f"{name}:{number}", "bit_depth": "16", "annotation_sha256": f"hash{number}"}
-            | {"mask_area_mm2": str(area / 100), "pathology": "benign"}
-        )
-        lesions.append(
-            dict.fromkeys(LESION_COLUMNS, "")
-            | {"dataset": name, "record_id": record_id, "lesion_id": "1", "in_mask": "1"}
-            | {"kind": "mass", "area_px": str(area), "area_mm2": str(area / 100)}
-            | {"bbox_x": "10", "bbox_y": "30", "bbox_w": str(number + 3), "bbox_h": "8"}
-        )
-    write(folder / pairs.RECORDS, RECORD_COLUMNS, records)
-    write(folder / pairs.LESIONS, LESION_COLUMNS, lesions)
-    write(folder / pairs.PROBLEMS, PROBLEM_COLUMNS, [])
-    facts = {"dataset": name, "title": "Mine", "licence": "CC BY 4.0"} | document
-    (folder / pairs.DATASET).write_text(json.dumps(facts))
-    return PairsFolder(folder)
-
-
-def write(path, columns, rows):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def score(folder, rows):
-    """Write scores.csv: record id, precision rank, flags, and one more number."""
-    columns = ["dataset", "record_id", "lesion_id", "annotation_sha256", "solidity", "flags"]
-    columns += ["shape_rank", "image_rank", "precision_rank"]
-    hashes = {row["record_id"]: row["annotation_sha256"] for row in folder.rows(pairs.RECORDS)}
-    write(
-        folder.path / "scores.csv",
-        columns,
-        [
-            {"dataset": folder.name, "record_id": i, "lesion_id": "1", "solidity": 1 - float(rank)}
-            | {"annotation_sha256": hashes[i], "flags": flags, "precision_rank": rank}
-            | {"shape_rank": rank, "image_rank": ""}
-            for i, rank, flags in rows
-        ],
-    )
-
-
-def page(folders, tmp_path, how=ONE):
-    out = tmp_path / "report.html"
-    done = report(folders, out, how)
-    return done, out.read_text(encoding="utf-8")
-
-
-def cards(text):
-    """Return the data of every card, in order."""
-    found = re.findall(r'<article class="card" id="pair-\d+"[^>]*?(data-[^>]*)>', text)
-    return [
-        {name: html.unescape(value) for name, value in re.findall(r'data-(\w+)="([^"]*)"', one)}
-        for one in found
-    ]
+from bcseg.scores import COLUMNS
+from reporting import HEIGHT, ONE, WIDTH, breast, cards, dataset, page, png, score, write
 
 
 class Elements(HTMLParser):
     """Collect the elements of a page, and whether they are closed in order."""
 
-    VOID = frozenset({"meta", "input", "br", "link", "img"})
+    VOID = frozenset({"meta", "input", "br", "link", "img", "wbr"})
 
     def __init__(self):
         super().__init__()
@@ -190,8 +100,6 @@ def test_the_page_is_whole_and_asks_for_nothing(tmp_path):
 
 
 def test_the_policy_allows_this_style_and_script_and_nothing_else(tmp_path):
-    import hashlib
-
     _, text = page([dataset(tmp_path, ["a"])], tmp_path)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
     assert policy.startswith("default-src 'none';")
@@ -215,9 +123,8 @@ def test_nothing_from_a_table_becomes_markup(tmp_path):
     write(folder.path / pairs.LESIONS, LESION_COLUMNS, lesions)
     columns = dict.fromkeys(PROBLEM_COLUMNS, evil)
     write(folder.path / pairs.PROBLEMS, PROBLEM_COLUMNS, [columns])
-    score_columns = ["record_id", "lesion_id", "flags", evil]
-    cells = {"record_id": evil, "lesion_id": evil, "flags": evil, evil: "0.5"}
-    write(folder.path / "scores.csv", score_columns, [cells])
+    row = dict.fromkeys(COLUMNS, evil) | {"annotation_sha256": "hash0", evil: "0.5"}
+    write(folder.path / "scores.csv", (*COLUMNS, evil), [row])
     _, text = page([folder], tmp_path)
     assert text.count("<script>") == 1  # the page's own
     assert text.count(html.escape(evil, quote=True)) > 20
@@ -295,7 +202,7 @@ def test_with_scores_the_least_precise_comes_first(tmp_path):
     assert json.loads(found[0]["values"])["solidity"] == [0.9]
     assert "precision_rank" not in json.loads(found[3]["values"])
     assert done.scored == 3
-    assert '<option value="solidity">' in text
+    assert '<option value="solidity" data-worst="high">' in text
     assert '<option value="oval">' in text
 
 
@@ -337,7 +244,7 @@ def test_of_many_pairs_the_worst_and_some_at_random_are_shown(tmp_path):
     assert "the 4 worst and 3 of the others at random" in text
     assert "--all" in text
     assert page([folder], tmp_path, how)[1] == text
-    everything, _ = entries([folder])
+    everything, _ = entries([folder], how)
     fewer = chosen([e for e in everything if e.record_id != "r19"], how)
     kept = {e.record_id for e in chosen(everything, how)} - {"r19"}
     assert kept <= {e.record_id for e in fewer}  # a draw does not change with the others
@@ -538,170 +445,3 @@ def test_numbers_that_are_tiny_or_whole_keep_their_digits():
     assert short(1e-9) == "0"
     assert short(100.0) == "100"
     assert short(0.0049) == "0.0049"
-
-
-# ------------------------------------------------------------------------- a real browser
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Return a headless Chromium that is offline, or skip, saying why."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = shutil.which("chromedriver")
-    if not program or not driver:
-        pytest.skip("no chromium and chromedriver on this machine")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for word in (
-        *("headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-sync"),
-        *("disable-background-networking", "disable-component-update"),
-        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(f"--{word}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(driver)
-    chromium = webdriver.Chrome(options=options, service=service)
-    size = {"width": 1366, "height": 768, "deviceScaleFactor": 1, "mobile": False}
-    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    yield chromium
-    chromium.quit()
-
-
-@pytest.fixture
-def opened(browser, tmp_path):
-    """Return a browser with the report of two datasets, four of whose five pairs have scores."""
-    first = dataset(tmp_path, ["a", "b", "c"], "mine")
-    second = dataset(tmp_path, ["d", "e"], "other")
-    score(first, [("a", "0.9", ""), ("b", "0.1", "oval loose"), ("c", "0.5", "oval")])
-    score(second, [("d", "0.3", "leak")])
-    report([first, second], tmp_path / "report.html", ONE)
-    browser.get((tmp_path / "report.html").as_uri())
-    return browser
-
-
-def order(browser):
-    """Return the ids of the pairs that are visible, in order."""
-    return browser.execute_script(
-        "return [...document.querySelectorAll('#cards article')]"
-        ".filter(card => card.offsetParent).map(card => card.querySelector('h3').textContent)"
-    )
-
-
-def choose(browser, name, value):
-    from selenium.webdriver.support.ui import Select
-
-    field = browser.find_element("name", name)
-    if field.tag_name == "select":
-        Select(field).select_by_value(value)
-    else:
-        field.send_keys(value)
-
-
-def test_the_page_opens_from_the_disk_without_a_complaint(opened):
-    assert order(opened) == ["b", "d", "c", "a", "e"]
-    assert opened.get_log("browser") == []
-    assert opened.execute_script("return performance.getEntriesByType('resource').length") == 0
-    wide = "return document.documentElement.scrollWidth <= innerWidth"
-    assert opened.execute_script(wide)
-    decoded = opened.execute_script(
-        "return Promise.all([...document.querySelectorAll('image')].map(async one => {"
-        "const image = new Image(); image.src = one.getAttribute('href');"
-        "await image.decode(); return image.naturalWidth * 4 === one.width.baseVal.value; }))"
-    )
-    assert decoded == [True] * 10
-
-
-def test_pairs_are_sorted_and_filtered(opened):
-    from selenium.webdriver.common.keys import Keys
-
-    choose(opened, "direction", "falling")
-    assert order(opened) == ["a", "c", "d", "b", "e"]
-    choose(opened, "by", "mask_pixels")
-    assert order(opened)[:1] == ["c"]
-    choose(opened, "direction", "")
-    choose(opened, "dataset", "mine")
-    assert order(opened) == ["a", "b", "c"]
-    choose(opened, "mark", "oval")
-    assert order(opened) == ["b", "c"]
-    choose(opened, "text", "Person2")
-    assert order(opened) == ["c"]
-    assert opened.find_element("name", "count").text == "1 of 5 pairs"
-    choose(opened, "text", " nobody")
-    assert order(opened) == []
-    opened.find_element("id", "again").send_keys(Keys.ENTER)
-    assert order(opened) == ["b", "d", "c", "a", "e"]
-
-
-def test_the_page_is_used_by_the_keyboard(opened):
-    from selenium.webdriver.common.action_chains import ActionChains
-    from selenium.webdriver.common.keys import Keys
-
-    def press(*keys):
-        ActionChains(opened).send_keys(*keys).perform()
-        return opened.switch_to.active_element
-
-    assert press("j").text == "b"
-    assert press("j").text == "d"
-    assert press("k").text == "b"
-    assert press("/").get_attribute("name") == "text"
-    press("other")
-    assert order(opened) == ["d", "e"]
-    assert press(Keys.ESCAPE).tag_name == "body"
-
-
-def test_the_page_is_read_without_scripts(browser, opened):
-    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    try:
-        browser.refresh()
-        shown = [one.text for one in browser.find_elements("css selector", "article h3")]
-        assert shown == ["b", "d", "c", "a", "e"]
-        assert not browser.find_element("id", "controls").is_displayed()
-        assert not browser.find_element("id", "none").is_displayed()
-    finally:
-        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-
-
-CONTRAST = """
-const parse = text => text.match(/[\\d.]+/g).map(Number);
-const light = c => { const [r, g, b] = c.map(v => { v /= 255;
-  return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-const ground = node => { for (; node; node = node.parentElement) {
-  const c = parse(getComputedStyle(node).backgroundColor);
-  if (c.length < 4 || c[3] > 0.9) return c.slice(0, 3); } return [255, 255, 255]; };
-const poor = [];
-for (const node of document.querySelectorAll('body *')) {
-  const own = [...node.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-  if (!own || !node.getClientRects().length || /^(SCRIPT|STYLE)$/.test(node.tagName)) continue;
-  const style = getComputedStyle(node);
-  const ink = node.closest('svg') ? style.fill : style.color;
-  const [a, b] = [light(parse(ink).slice(0, 3)), light(ground(node))];
-  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  if (ratio < 4.5) poor.push([node.outerHTML.slice(0, 80), ratio]);
-}
-return poor;
-"""
-
-
-@pytest.mark.parametrize("medium", ["screen", "print"])
-def test_every_word_has_enough_contrast(opened, medium):
-    """WCAG 2.2, 1.4.3 (AA): a ratio of 4.5."""
-    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium})
-    try:
-        assert opened.execute_script(CONTRAST) == []
-    finally:
-        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
-
-
-def test_pairs_are_not_cut_by_a_page_of_paper(opened):
-    paper = opened.execute_cdp_cmd("Page.printToPDF", {"paperWidth": 8.27, "paperHeight": 11.69})
-    data = base64.b64decode(paper["data"])
-    assert data.startswith(b"%PDF")
-    style = "return getComputedStyle(document.querySelector('.card')).breakInside"
-    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    try:
-        assert opened.execute_script(style) == "avoid"
-        assert not opened.find_element("id", "controls").is_displayed()
-    finally:
-        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -15,8 +15,10 @@ from bcseg.select.options import Selecting
 from bcseg.select.plan import SHOWN, Plan, file_size, folder_content
 from bcseg.select.writing import SELECTION, SELECTION_TABLE
 
-_ROOT_FILES = {".gitignore", SELECTION, SELECTION_TABLE}
+_DERIVED = {pairs.REPORT, pairs.OVERLAYS}  # of the selection: `report` makes them again
+_ROOT_FILES = {".gitignore", SELECTION, SELECTION_TABLE, *_DERIVED}
 _FOLDER_FILES = {
+    *_DERIVED,
     *("images", "masks", "lesions", "logs", pairs.DATASET, pairs.ARCHIVE, pairs.LICENCE),
     *(*pairs.COLUMNS, SCORES),
 }
