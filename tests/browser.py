@@ -44,11 +44,9 @@ def resize(driver: Any, width: int, height: int) -> None:
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
-def emulate(driver: Any, medium: str = "", scheme: str = "") -> None:
-    """Show the page as on "screen" or in "print", to a reader who prefers "dark" or "light"."""
-    features = [{"name": "prefers-color-scheme", "value": scheme}] if scheme else []
-    wanted = {"media": medium, "features": features}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", wanted)
+def emulate(driver: Any, medium: str = "") -> None:
+    """Show the page as on "screen" or in "print"."""
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium})
 
 
 def _needed_module() -> Any:

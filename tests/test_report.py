@@ -11,17 +11,20 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from archives import DATASETS, finished
+from archives import DATASETS, finished, original
 from bcseg import pairs
+from bcseg.adapters import ADAPTERS
 from bcseg.errors import RecordError, UsageError
 from bcseg.pairs import LESION_COLUMNS, PROBLEM_COLUMNS, RECORD_COLUMNS, PairsFolder
 from bcseg.report import overlays, report
+from bcseg.report.charts import flag_meaning
 from bcseg.report.entries import chosen, entries
 from bcseg.report.pictures import (
     outlines,
@@ -34,6 +37,8 @@ from bcseg.report.pictures import (
 )
 from bcseg.report.plots import axis_of, bars, boxes, histograms, short
 from bcseg.scores import COLUMNS
+from bcseg.scores.flags import DRAWN, FLAGS
+from bcseg.scores.table import LESS_IS_PRECISE, MORE_IS_PRECISE
 from reporting import HEIGHT, ONE, WIDTH, breast, cards, dataset, page, png, score, write
 
 
@@ -79,6 +84,11 @@ def test_every_dataset_has_its_report(tmp_path, name):
     for row in records:
         assert f">{row['record_id']}</a></h3>" in text
     assert text.count('<path class="outline" d="M') == text.count('class="outline"')
+    assert done.size / done.shown < 60_000  # 30 MB for 500 pairs
+    top = text[: text.index("<nav")]
+    assert html.escape(folder.document()["licence"], quote=True) in top
+    assert ("Keep this page to yourself" in top) == ADAPTERS[name].INFO.restricted
+    assert ('<body class="closed">' in text) == ADAPTERS[name].INFO.restricted
 
 
 def test_the_page_is_whole_and_asks_for_nothing(tmp_path):
@@ -144,11 +154,6 @@ def test_the_same_pairs_give_the_same_bytes_wherever_they_are(tmp_path):
     assert str(tmp_path) not in texts[0]
 
 
-def test_a_report_does_not_grow_beyond_its_pictures(tmp_path):
-    done, _ = page([PairsFolder(finished("inbreast"))], tmp_path)
-    assert done.size / done.shown < 60_000  # 30 MB for 500 pairs
-
-
 def test_the_outcome_is_told_to_people_and_programs(tmp_path):
     folder = dataset(tmp_path, ["a", "b"])
     (folder.path / "images" / "1.png").unlink()
@@ -162,17 +167,6 @@ def test_the_outcome_is_told_to_people_and_programs(tmp_path):
 
 
 # ------------------------------------------------------------------------- licences
-
-
-@pytest.mark.parametrize("name", DATASETS)
-def test_what_may_not_be_passed_on_says_so_at_the_top(tmp_path, name):
-    from bcseg.adapters import ADAPTERS
-
-    folder = PairsFolder(finished(name))
-    _, text = page([folder], tmp_path)
-    top = text[: text.index("<nav")]
-    assert html.escape(folder.document()["licence"], quote=True) in top
-    assert ("Keep this page to yourself" in top) == ADAPTERS[name].INFO.restricted
 
 
 def test_an_unknown_dataset_is_not_taken_to_be_free(tmp_path):
@@ -252,6 +246,77 @@ def test_of_many_pairs_the_worst_and_some_at_random_are_shown(tmp_path):
     assert len(chosen(everything, dataclasses.replace(how, random=16))) == 20
 
 
+def test_pairs_stand_by_any_score_without_a_script(tmp_path):
+    folder = dataset(tmp_path, ["a", "b", "c", "d"])
+    score(folder, [("a", "0.2", ""), ("b", "0.1", ""), ("c", "0.5", "")])
+    rows = folder.rows("scores.csv")
+    for row, tongue in zip(rows, ("0.01", "0.3", ""), strict=True):
+        row["tongue"] = tongue
+    write(folder.path / "scores.csv", COLUMNS, rows)
+    _, text = page([folder], tmp_path, dataclasses.replace(ONE, sort="tongue"))
+    assert [one["text"].split()[2] for one in cards(text)] == ["b", "a", "c", "d"]
+    assert "The highest tongue first" in text
+    assert '<p class="by">tongue <strong>0.3</strong></p>' in text
+    assert '<option value="tongue" data-worst="high" selected>' in text
+    how = dataclasses.replace(ONE, sort="tongue", worst=1, random=1)
+    (worst, _) = cards(page([folder], tmp_path, how)[1])
+    assert (worst["sample"], worst["text"].split()[2]) == ("worst", "b")
+
+
+def test_of_several_lesions_the_worst_stands_first(tmp_path):
+    folder = dataset(tmp_path, ["a"])
+    (lesion,) = folder.rows(pairs.LESIONS)
+    two = [lesion, lesion | {"lesion_id": "2"}]
+    write(folder.path / pairs.LESIONS, LESION_COLUMNS, two)
+    score(folder, [("a", "0.9", "oval")])
+    (row,) = folder.rows("scores.csv")
+    other = row | {"lesion_id": "2", "precision_rank": "0.4", "solidity": "0.02", "flags": "leak"}
+    write(folder.path / "scores.csv", COLUMNS, [row, other])
+    for sort, first in (("precision_rank", "2"), ("solidity", "1")):
+        _, text = page([folder], tmp_path, dataclasses.replace(ONE, sort=sort))
+        assert re.findall(r"<strong>lesion (\d) \(mass\)</strong>", text)[0] == first
+        assert "precision</span>" in text
+        assert "<span>0.40</span>" in text  # the bars are those of the least precise
+        assert cards(text)[0]["marks"].split() == ["leak", "oval"]
+
+
+# ------------------------------------------------------------------------- what scores tell
+
+
+def test_scores_say_which_way_is_precise_as_their_document_does():
+    text = (Path(__file__).parent.parent / "docs" / "scores.md").read_text(encoding="utf-8")
+    more, less = set(), set()
+    for names, direction in re.findall(r"^\| (`[^|]*`) \|.*\| ([+-]) \|", text, re.MULTILINE):
+        (more if direction == "+" else less).update(re.findall(r"`(\w+)`", names))
+    assert more == MORE_IS_PRECISE - {"shape_rank", "image_rank", "precision_rank"}
+    assert less == LESS_IS_PRECISE
+    assert {*COLUMNS} >= more | less
+
+
+def test_every_flag_says_when_it_is_raised(tmp_path):
+    for flag in (*FLAGS, *DRAWN.values()):
+        assert flag_meaning(flag)
+    assert flag_meaning("drawn_oval") == "the archive has ellipse or circle here"
+    folder = dataset(tmp_path, ["a", "b"])
+    score(folder, [("a", "0.9", "oval mine"), ("b", "0.1", "oval")])
+    _, text = page([folder], tmp_path)
+    assert '<th scope="row">oval</th><td>ellipse_iou &gt;= 0.97, from 24 px on</td>' in text
+    assert '2 <span class="soft">100%</span>' in text
+    assert '<th scope="row">mine</th><td></td>' in text  # a flag of another version
+
+
+def test_scores_that_tell_nothing_are_a_sentence(tmp_path):
+    folder = dataset(tmp_path, ["a", "b"])
+    score(folder, [("a", "0.9", ""), ("b", "0.1", "")])
+    rows = [row | {"holes": "0", "parts": "1", "mine": "7"} for row in folder.rows("scores.csv")]
+    write(folder.path / "scores.csv", (*COLUMNS, "mine"), rows)
+    _, text = page([folder], tmp_path)
+    assert "The same for all: parts 1, holes 0." in text
+    assert "The same for all: mine 7." in text
+    assert "<figcaption>solidity</figcaption>" in text
+    assert "<figcaption>holes</figcaption>" not in text
+
+
 # ------------------------------------------------------------------------- damage
 
 
@@ -299,6 +364,25 @@ def test_any_mask_can_be_shown(tmp_path, mark):
     assert done.unreadable == ()
     assert ("The mask is empty" in text) == (mark == "empty")
     elements(text)
+
+
+def test_empty_masks_are_shown_as_such(tmp_path):
+    folder = PairsFolder(finished("inbreast", "--with-empty"))
+    empty = [row for row in folder.rows(pairs.RECORDS) if row["mask_pixels"] == "0"]
+    done, text = page([folder], tmp_path)
+    assert done.exit_code == 0
+    assert text.count("The mask is empty.") == len(empty) > 0
+    assert f"<div><dt>empty masks</dt><dd>{len(empty)}</dd></div>" in text
+
+
+def test_each_annotator_has_a_card(tmp_path):
+    folder = PairsFolder(finished("csaw", "--annotator", "all"))
+    ids = {row["record_id"] for row in folder.rows(pairs.RECORDS)}
+    _, text = page([folder], tmp_path)
+    names = re.findall(r'<h3 id="name-\d+"><a href="#pair-\d+">([^<]*)</a>', text)
+    assert {*names} == ids
+    assert any(name.endswith("_a2") for name in names)
+    assert '<dt>annotator</dt><dd class="annotator">2</dd>' in text
 
 
 def test_a_folder_without_pairs_has_a_report(tmp_path):
@@ -425,7 +509,12 @@ def test_plots_tell_their_numbers_in_words():
     plot = histograms({"one": [1, 10, 100], "none": []}, "Area", "mm²")
     assert 'aria-label="Area. one: 3 values, median 10 mm²"' in plot
     assert "none" not in plot
-    assert "median 2, half from 1.5 to 2.5" in boxes({"a": [3, 1, 2]}, "score")
+    few = boxes({"a": [3, 1, 2]}, "score")
+    assert "a: 3 values, median 2, half from 1.5 to 2.5" in few
+    assert few.count("<circle") == 3
+    many = boxes({"a": list(range(100))}, "score", "more precise →")
+    assert "<circle" not in many
+    assert "more precise →</text>" in many
     assert 'aria-label="Views. CC: 3; MLO: 1"' in bars({"CC": 3, "MLO": 1}, "Views")
     many = bars({f"w{number:02}": number + 1 for number in range(30)}, "Words")
     assert "17 others: 153" in many
@@ -445,3 +534,99 @@ def test_numbers_that_are_tiny_or_whole_keep_their_digits():
     assert short(1e-9) == "0"
     assert short(100.0) == "100"
     assert short(0.0049) == "0.0049"
+
+
+# ------------------------------------------------------------------------- the command line
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Return a root of two datasets that may be changed."""
+    for name in ("cdd", "inbreast"):
+        shutil.copytree(finished(name), tmp_path / "root" / name)
+    (tmp_path / "root" / ".gitignore").write_text("*\n")
+    return tmp_path / "root"
+
+
+def test_the_page_lands_in_the_root_where_no_other_command_minds_it(run, root):
+    code, said, _ = run("report", root, "--jobs", 1)
+    assert code == 0
+    assert f"{root / 'report.html'}: all of " in said
+    assert "may not be passed on: INbreast" in said
+    first = (root / "report.html").read_bytes()
+    assert run("report", root, "--jobs", 1)[0] == 0
+    assert (root / "report.html").read_bytes() == first
+    assert run("report", root / "cdd", "--jobs", 1, "--png", "P1_L_DM_MLO")[0] == 0
+    assert run("report", root / "cdd", "--jobs", 1)[0] == 0
+    assert {"report.html", "overlays"} <= {path.name for path in (root / "cdd").iterdir()}
+    code, said, _ = run("verify", root)
+    assert code == 0
+    assert "orphan" not in said
+
+
+def test_a_page_in_the_root_does_not_uncover_it(run, root):
+    (root / ".gitignore").unlink()
+    shutil.rmtree(root / "inbreast")
+    assert run("report", root, "--jobs", 1)[0] == 0
+    assert run("report", root, "--png", "P1_L_DM_MLO")[0] == 0
+    assert run("refactor", "csaw", original("csaw"), "-o", root, "-j", 1)[0] == 0
+    assert (root / ".gitignore").read_text() == "*\n"
+
+
+def test_a_selection_with_a_page_is_replaced(run, root, tmp_path):
+    kept, chosen = tmp_path / "kept.csv", tmp_path / "chosen"
+    for record_id in ("P1_L_DM_MLO", "P2_R_DM_CC"):
+        kept.write_text(f"dataset,record_id\ncdd,{record_id}\n")
+        assert run("select", root, "--manifest", kept, "-o", chosen, "--redo")[0] == 0
+        assert run("report", chosen, "--jobs", 1)[0] == 0
+        assert f">{record_id}</a></h3>" in (chosen / "report.html").read_text()
+
+
+def test_who_publishes_with_git_is_warned(run, root, tmp_path):
+    (tmp_path / ".git").mkdir()
+    assert "git does not ignore" not in run("report", root, "--jobs", 1)[1]
+    paper = tmp_path / "paper" / "report.html"
+    assert "git does not ignore this place" in run("report", root, "--jobs", 1, "-o", paper)[1]
+    assert "git does" not in run("report", root / "cdd", "--jobs", 1, "-o", paper)[1]
+
+
+def test_overlays_are_written_into_a_folder(run, root, tmp_path):
+    code, said, _ = run("report", root, "--png", "P1_L_DM_MLO", "--png", "cdd_P2_R_DM_CC")
+    assert code == 0
+    names = ["cdd_P1_L_DM_MLO.png", "cdd_P2_R_DM_CC.png"]
+    assert said.split() == [str(root / "overlays" / name) for name in names]
+    elsewhere = tmp_path / "figures"
+    code, said, _ = run(
+        *("report", root, "--png", "P1_L_DM_MLO", "--full", "-o", elsewhere, "--json")
+    )
+    assert json.loads(said)["files"] == [str(elsewhere / names[0])]
+    with (
+        Image.open(elsewhere / names[0]) as full,
+        Image.open(root / "cdd/images/P1_L_DM_MLO.png") as image,
+    ):
+        assert full.size == image.size
+    assert not (root / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("-o", "."), "the page is one file, and this is a folder"),
+        (("-o", "page"), "ends in .html"),
+        (("-o", "records.csv"), "ends in .html"),
+        (("-o", "file/report.html"), "cannot write the page there"),
+        (("--png", "P1_L_DM_MLO", "-o", "report.html"), "--png writes PNG files into a folder"),
+        (("--png", "P1_L_DM_MLX"), "P1_L_DM_MLO"),
+        (("--full",), "--png RECORD"),
+        (("--sort", "solidity"), "bcseg score"),
+        (("--sort", "mask_area"), "--sort mask_area_mm2"),
+    ],
+)
+def test_wrong_usage_writes_nothing(run, root, tmp_path, monkeypatch, words, reason):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    code, said, error = run("report", root, "--jobs", 1, *words)
+    assert (code, said) == (2, "")
+    assert reason in error
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before

@@ -112,7 +112,7 @@
   document.getElementById("again").addEventListener("click", again);
   document.addEventListener("keydown", function (event) {
     if (event.ctrlKey || event.metaKey || event.altKey) { return; }
-    const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
+    const typing = event.target.matches("select, input:not([type=checkbox])");
     if (event.key === "Escape" && typing) { event.target.blur(); return; }
     if (typing) { return; }
     if (event.key === "/") { event.preventDefault(); field("text").focus(); }

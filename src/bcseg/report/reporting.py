@@ -41,6 +41,9 @@ def report(folders: Sequence[PairsFolder], out: Path, how: Reporting) -> Reporte
     cards = (card(entry, seen, place, how.sort) for place, (entry, seen) in enumerate(shown, 1))
     data = page(content, cards)
     write_atomic(out, data)
+    closed = restricted(folders)
+    if closed and _in_version_control(out):
+        notes.append("git does not ignore this place: keep the page out of commits")
     return Reported(
         path=out,
         pairs=len(everything),
@@ -48,7 +51,7 @@ def report(folders: Sequence[PairsFolder], out: Path, how: Reporting) -> Reporte
         scored=sum(any(one.scores for one in entry.lesions) for entry in everything),
         size=len(data),
         unreadable=tuple(f"{e.dataset}/{e.record_id}" for e, seen in shown if seen.failure),
-        restricted=restricted(folders),
+        restricted=closed,
         notes=tuple(notes),
     )
 
@@ -60,6 +63,20 @@ def _refuse_unwritable(out: Path) -> None:
         raise UsageError(
             "cannot write the page there", where=str(folder), hint="-o report.html elsewhere"
         )
+
+
+def _in_version_control(path: Path) -> bool:
+    """Tell whether a file lies in a git repository in which no .gitignore above it hides all."""
+    for folder in path.absolute().parents:
+        try:
+            lines = (folder / ".gitignore").read_text(encoding="utf-8").split()
+        except (OSError, ValueError):
+            lines = []
+        if "*" in lines:
+            return False
+        if (folder / ".git").exists():
+            return True
+    return False
 
 
 def _all_pictures(picked: Sequence[Entry], how: Reporting) -> Iterator[Pictures]:
