@@ -96,12 +96,13 @@ def _lesion_lines(lesions: Sequence[Row]) -> list[str]:
 def answers(folders: list[PairsFolder], word: str) -> list[Answer]:
     """Return what became of what `word` names, sorted by dataset and record.
 
-    `word`: a record id, case id, SOP instance UID, a file of the archive or of the pairs (with or
+    `word`: a record id, case id, SOP instance UID, record and lesion id ("..._LEFT_MLO_2", as
+    CBIS-DDSM names its folders), a folder or a file of the archive or of the pairs (with or
     without its folders), a row of a table ("outlines.csv#12"), or a file name of the older
     collection. Raises UsageError, with the nearest known words, if nothing is called so.
     """
     books = [_Book(folder) for folder in folders]
-    for search in (_by_id, _by_file, _by_journal, _by_stem):
+    for search in (_by_id, _by_lesion, _by_file, _by_journal, _by_folder, _by_stem):
         found = [answer for book in books for answer in search(book, word.strip())]
         if len(found) > _MOST:
             raise UsageError(
@@ -178,6 +179,29 @@ def _by_id(book: _Book, word: str) -> list[Answer]:
         record_id for record_id, row in book.records.items() if row["sop_instance_uid"] == word
     ] * bool(word)
     return [_about_record(book, record_id) for record_id in dict.fromkeys(found)]
+
+
+def _by_lesion(book: _Book, word: str) -> list[Answer]:
+    """Return the record of a word that is a record id, "_" and the id of one of its lesions."""
+    name, _, lesion_id = word.rpartition("_")
+    wanted = (name.casefold(), name.casefold().removeprefix(f"{book.name}_"))
+    found = [record_id for record_id in book.ids() if record_id.casefold() in wanted]
+    return [
+        _about_record(book, record_id)
+        for record_id in found
+        if any(row["lesion_id"] == lesion_id for row in book.lesions.get(record_id, ()))
+    ]
+
+
+def _by_folder(book: _Book, word: str) -> list[Answer]:
+    """Return answers about the files in a folder of the archive, named without its parents."""
+    wanted = word.strip("/").casefold()
+    found = [
+        (source, record_id)
+        for source, record_id in book.files()
+        if wanted in source.casefold().split("/")[:-1]
+    ]
+    return _about_files(book, found, exact_row=False)
 
 
 def _by_file(book: _Book, word: str) -> list[Answer]:

@@ -17,11 +17,6 @@ def tag(text: str, style: str = "", title: str = "") -> str:
     return f'<span class="{f"tag {style}".strip()}"{told}>{quoted(text)}</span>'
 
 
-def many(count: int, word: str) -> str:
-    """Return a count and what is counted, in the plural where it is one."""
-    return f"{count:,} {word}" + ("" if count == 1 else "s")
-
-
 def short_title(title: str) -> str:
     """Return "BCDR" for "BCDR (Breast Cancer Digital Repository)"."""
     return title.partition(" (")[0]

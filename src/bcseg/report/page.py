@@ -15,9 +15,10 @@ from bcseg.pairs import PairsFolder, checked_rows
 from bcseg.report.cards import kinds, marks
 from bcseg.report.charts import charts, scores
 from bcseg.report.data import PRECISION, SIZES, Content
-from bcseg.report.markup import listed, many, quoted, short_title, tag
+from bcseg.report.markup import listed, quoted, short_title, tag
 from bcseg.report.summary import problems, summary
 from bcseg.scores.table import COLUMNS, LESS_IS_PRECISE, MORE_IS_PRECISE, RANKS
+from bcseg.text import counted
 
 
 def page(content: Content, cards: Iterable[str]) -> bytes:
@@ -64,8 +65,8 @@ def _lead(content: Content) -> str:
     datasets = len(content.statistics.datasets)
     lesions = sum(len(entry.lesions) for entry in content.everything)
     return (
-        f"{many(len(content.everything), 'pair')} with {many(lesions, 'lesion')} from "
-        f"{many(datasets, 'dataset')}. {_shown(content)}"
+        f"{counted(len(content.everything), 'pair')} with {counted(lesions, 'lesion')} from "
+        f"{counted(datasets, 'dataset')}. {_shown(content)}"
     )
 
 
