@@ -69,7 +69,6 @@ WRITTEN = [
     (f"{CBIS}_1", CBIS),
     (f"cbis_{CBIS}_1".lower(), CBIS),
     ("10-04-2016-DDSM-1", CBIS),
-    ("AllXML", "20588334"),
     (f"{CDD}_MASK.jpg", CDD),
     ("patient_105/study_143/img_105_143_1_RCC.tif", BCDR),
     ("011_1_cancer.png", "test_011_1"),
