@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from bcseg.pairs import Row
-from bcseg.select.plan import Part
+from bcseg.select.part import Part
 from bcseg.select.report import Share
 from bcseg.sizes import SIZES, thirds
 
@@ -42,6 +42,19 @@ def compare(parts: Sequence[Part]) -> list[Share]:
                 )
             )
     return shares
+
+
+def shifts(shares: Sequence[Share]) -> list[str]:
+    """Return a warning for each aspect in which kept and dropped pairs differ too much."""
+    moved: dict[str, list[str]] = {}
+    for share in shares:
+        if share.shifted:
+            points = f"{share.value} {share.kept_share - share.dropped_share:+.0f}"
+            moved.setdefault(share.aspect, []).append(points)
+    return [
+        f"kept and dropped pairs differ in {aspect}, points: {', '.join(points)}"
+        for aspect, points in moved.items()
+    ]
 
 
 def _value_order(value: str) -> tuple[bool, int, str]:
