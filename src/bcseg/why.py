@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from bcseg.errors import UsageError
+from bcseg.ignoring import is_ignored
 from bcseg.names import nearest, path_parts, spellings
 from bcseg.pairs import (
     LEFT_OUT,
@@ -32,7 +33,8 @@ class Answer:
 
     `fate`: written, left_out, failed or warning (something was noted, nothing else is known).
     `file`: the file that was asked for, where the fate is its own and not its record's.
-    `lesions`: lesion_id, kind, in_mask, area_px, area_mm2, source. `warnings`: (code, message).
+    `lesions`: lesion_id, kind, in_mask, area_px, area_mm2, source, ignored (1: rejected by a
+    selection). `warnings`: (code, message).
     """
 
     dataset: str
@@ -89,6 +91,7 @@ def _lesion_lines(lesions: Sequence[Row]) -> list[str]:
     for row in lesions:
         area = f"{row['area_px']} px" + (f", {row['area_mm2']} mm2" if row["area_mm2"] else "")
         place = "in the mask" if row["in_mask"] == "1" else "not in the mask"
+        place = "rejected, in ignore/" if row["ignored"] else place
         lines.append(f"  {'':8} {row['lesion_id']} {row['kind']}, {area}, {place}, {row['source']}")
     return lines
 
@@ -301,6 +304,11 @@ _NOT_CHOSEN: Row = {
     "code": "kind_not_chosen",
     "message": "its kind was not chosen for the mask",
 }
+_REJECTED: Row = {
+    "severity": "left_out",
+    "code": "lesion_rejected",
+    "message": "rejected by a selection: its pixels are in ignore/",
+}
 
 
 def _about_files(book: _Book, found: Iterable[tuple[str, str]], *, exact_row: bool) -> list[Answer]:
@@ -326,7 +334,7 @@ def _about_file(book: _Book, source: str, record_id: str) -> Answer:
     if record_id and (used or (not row and not _is_beside(own))):
         return _about_record(book, record_id)
     if not final and lesions:
-        final = [_NOT_CHOSEN]
+        final = [_REJECTED if any(map(is_ignored, lesions)) else _NOT_CHOSEN]
     remark = (final or own)[0]
     counts = counts_files(remark)  # "6 files": of them this is one
     return Answer(
@@ -387,4 +395,4 @@ def _said(row: Row) -> tuple[str, str]:
 
 def _lesion(row: Row) -> Row:
     names = ("lesion_id", "kind", "in_mask", "area_px", "area_mm2", "source")
-    return {name: row[name] for name in names}
+    return {name: row[name] for name in names} | {"ignored": "1" if is_ignored(row) else ""}

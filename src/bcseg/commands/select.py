@@ -43,9 +43,12 @@ def select(
         ),
     ] = False,
     per_patient: Annotated[
-        int, typer.Option("--per-patient", min=1, help="At most so many pairs of each patient.")
-    ] = 0,
-    top: Annotated[int, typer.Option("--top", min=1, help="The best so many of a dataset.")] = 0,
+        int | None,
+        typer.Option("--per-patient", min=1, help="At most so many pairs of each patient."),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option("--top", min=1, help="The best so many of each dataset.")
+    ] = None,
     by: Annotated[
         str,
         typer.Option("--by", metavar="SCORE", help="What is best: else precision_rank."),
@@ -80,8 +83,8 @@ def select(
         where=where,
         any=any_,
         ignore_rejected=ignore_rejected,
-        per_patient=per_patient,
-        top=top,
+        per_patient=per_patient or 0,
+        top=top or 0,
         by=by,
         link=link,
         allow_missing=allow_missing,

@@ -44,10 +44,12 @@ class Recovered:
         """Return it as JSON values."""
         return {name: getattr(self, name) for name in self.__slots__}
 
-    def text(self) -> str:
-        """Return it for people."""
-        had = "a number that it does not state" if self.had is None else str(self.had)
-        return f"{self.dataset}: {self.listed} of {had} are listed, {self.found} are pairs here"
+    def text(self, width: int) -> str:
+        """Return it for people; `width` of the dataset's name."""
+        of = "the collection does not say of how many"
+        if self.had is not None:
+            of = f"of the {self.had} that the collection had"
+        return f"{self.dataset:{width}}  {self.listed:5} listed ({of}), {self.found} found here"
 
 
 def read_classic() -> Manifest:

@@ -12,7 +12,7 @@ from bcseg.sizes import SIZES, thirds
 
 
 def compare(parts: Sequence[Part]) -> list[Share]:
-    """Compare kept with dropped pairs over the datasets of which something was taken."""
+    """Compare kept with dropped pairs; nothing where all were kept."""
     rows = [(part, row, not part.codes[row["record_id"]]) for part in parts for row in part.records]
     if all(kept for _, _, kept in rows):
         return []
@@ -52,7 +52,8 @@ def shifts(shares: Sequence[Share]) -> list[str]:
             points = f"{share.value} {share.kept_share - share.dropped_share:+.0f}"
             moved.setdefault(share.aspect, []).append(points)
     return [
-        f"kept and dropped pairs differ in {aspect}, points: {', '.join(points)}"
+        f"the selection shifts {aspect} by more than 10 points (share of kept minus share of"
+        f" dropped pairs): {', '.join(points)}"
         for aspect, points in moved.items()
     ]
 

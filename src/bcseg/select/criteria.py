@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bcseg.errors import UsageError
+from bcseg.select.columns import Facts
 from bcseg.select.expression import Expression, parse
-from bcseg.select.facts import Tables, doubts, odd_cells, refuse_unscored, tables_of, why_unscored
+from bcseg.select.facts import (
+    Tables,
+    absent_texts,
+    odd_cells,
+    refuse_unscored,
+    tables_of,
+    unknown_cells,
+    why_unscored,
+)
 from bcseg.select.options import Selecting
 from bcseg.select.part import Part
 from bcseg.select.ranking import DEFAULT, Order, best_first, order_of, too_many
@@ -16,8 +26,17 @@ from bcseg.text import counted, listed
 _SHOWN = 5  # lesions that a message lists
 
 
-def apply_criteria(parts: Sequence[Part], how: Selecting, root: Path) -> list[str]:
-    """Leave out what does not pass, and what is beyond a limit; return warnings.
+@dataclass(slots=True)
+class Applied:
+    """What is to be said about the criteria; `scored`: they ask about scores.csv."""
+
+    scored: bool = False
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def apply_criteria(parts: Sequence[Part], how: Selecting, root: Path) -> Applied:
+    """Leave out what does not pass, and what is beyond a limit.
 
     Raises UsageError for an expression or a score that has no meaning, and for scores that are
     missing or were made of another contour.
@@ -25,7 +44,7 @@ def apply_criteria(parts: Sequence[Part], how: Selecting, root: Path) -> list[st
     expression = parse(how.where) if how.where else None
     order = order_of(how.by or DEFAULT) if how.by or how.top else None
     if not expression and not order and not how.per_patient:
-        return []
+        return Applied()
     asked = (*(expression.of_scores if expression else ()), *_scores_of(order))
     everything = {}
     reasons = []
@@ -35,12 +54,15 @@ def apply_criteria(parts: Sequence[Part], how: Selecting, root: Path) -> list[st
         wanted = {row["record_id"]: _lesions(part, tables, row["record_id"]) for row in part.kept}
         reasons.append(why_unscored(part.folder, tables, wanted) if asked else "")
     refuse_unscored([reason for reason in reasons if reason], asked, root)
-    warnings = []
+    applied = Applied(scored=bool(asked))
     if expression:
         for part in parts:
-            _filter(part, everything[part.dataset], expression, how)
-        warnings += doubts(expression, everything)
-    return warnings + _limit(parts, everything, order, how)
+            facts = _filter(part, everything[part.dataset], expression, how)
+            applied.notes += unknown_cells(expression, facts, part.dataset)
+        applied.warnings += absent_texts(expression, everything)
+    applied.warnings += _limit(parts, everything, order, how)
+    applied.warnings += odd_cells(everything)
+    return applied
 
 
 def _scores_of(order: Order | None) -> tuple[str, ...]:
@@ -53,20 +75,27 @@ def _lesions(part: Part, tables: Tables, record_id: str) -> list[str]:
     return [one for one in tables.lesions[record_id] if one not in ignored]
 
 
-def _filter(part: Part, tables: Tables, expression: Expression, how: Selecting) -> None:
+def _filter(part: Part, tables: Tables, expression: Expression, how: Selecting) -> list[Facts]:
+    """Leave out the records that do not pass; return what was asked about."""
+    asked = []
     for row in part.kept:
         record_id = row["record_id"]
-        lesions = _lesions(part, tables, record_id)
+        lesions = {
+            one: tables.of_lesion(record_id, one) for one in _lesions(part, tables, record_id)
+        }
         if not lesions:
-            if not expression.test(tables.of_record(record_id)):
+            asked.append(tables.of_record(record_id))
+            if not expression.test(asked[-1]):
                 part.leave_out(record_id, "where_failed")
             continue
-        passed = [one for one in lesions if expression.test(tables.of_lesion(record_id, one))]
-        failed = [one for one in lesions if one not in passed]
-        if not passed or (failed and not how.any and not how.ignore_rejected):
+        asked += lesions.values()
+        failed = [one for one, facts in lesions.items() if not expression.test(facts)]
+        all_failed = len(failed) == len(lesions)
+        if all_failed or (failed and not how.any and not how.ignore_rejected):
             part.leave_out(record_id, "where_failed", f": lesion {listed(failed, _SHOWN)}")
         elif failed and not how.any:
             part.ignore(record_id, failed)
+    return asked
 
 
 def _limit(
@@ -92,7 +121,7 @@ def _limit(
         for place, record_id in enumerate(kept[how.top :] if how.top else (), how.top + 1):
             by = order.name if order else ""
             part.leave_out(record_id, "beyond_top", f": place {place} of {len(kept)} by {by}")
-    return warnings + odd_cells(everything)
+    return warnings
 
 
 def _per_patient(part: Part, ranked: Sequence[str], limit: int) -> list[str]:

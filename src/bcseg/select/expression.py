@@ -59,22 +59,22 @@ _FOREIGN = (
 class Expression:
     """An expression that was understood.
 
-    `columns`, `flags`: what it asks about. `texts`: text that a column is compared with.
+    `compared`, `flags`: what it asks about; `known`: columns of which it asks whether they are
+    unknown. `texts`: text that a column is compared with.
     """
 
     text: str
     test: Condition
-    columns: frozenset[Column]
+    compared: frozenset[Column]
+    known: frozenset[Column]
     flags: frozenset[str]
     texts: tuple[tuple[Column, str], ...]
 
     @property
     def of_scores(self) -> tuple[str, ...]:
         """The flags and columns of scores.csv that it asks about."""
-        return (
-            *sorted(self.flags),
-            *sorted(name for table, name in self.columns if table == "score"),
-        )
+        columns = {name for table, name in self.compared | self.known if table == "score"}
+        return (*sorted(self.flags), *sorted(columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,8 @@ class _Parser:
     def __init__(self, text: str, option: str) -> None:
         self.text = re.sub(r"\s", " ", text).strip()
         self.option = option
-        self.columns: set[Column] = set()
+        self.compared: set[Column] = set()
+        self.known: set[Column] = set()
         self.flags: set[str] = set()
         self.texts: list[tuple[Column, str]] = []
 
@@ -122,7 +123,12 @@ class _Parser:
             )
         test = self._condition(tree)
         return Expression(
-            self.text, test, frozenset(self.columns), frozenset(self.flags), tuple(self.texts)
+            self.text,
+            test,
+            frozenset(self.compared),
+            frozenset(self.known),
+            frozenset(self.flags),
+            tuple(self.texts),
         )
 
     def _tree(self) -> ast.expr:
@@ -226,14 +232,15 @@ class _Parser:
     def _unknown(self, left: ast.expr, right: ast.expr, *, wanted: bool) -> Condition:
         if not _names_unknown(right):
             raise self._no("'is' asks for an unknown value only: is unknown, is not unknown", right)
-        term = self._term(left)
-        column = term.column
+        compared = set(self.compared)
+        column = self._term(left).column
         if column is None:
             raise self._no("only a column can be unknown", left)
         if column[1] in NEVER_UNKNOWN:
-            raise self._no(
-                f"{column[1]} is never unknown: an empty cell says that there is none", left
-            )
+            message = f"{column[1]} is never unknown: an empty cell says that there is none"
+            raise self._no(message, left)
+        self.compared = compared
+        self.known.add(column)
         return lambda facts: (facts.cell(column) is None) is wanted
 
     def _equality(self, one: _Term, other: _Term, *, wanted: bool) -> Condition:
@@ -375,7 +382,7 @@ class _Parser:
             if name in FLAG_NAMES:
                 raise self._no(f"{name} is a flag: it stands alone, as in {name}, not {name}", node)
             raise self._unknown_name(name, node)
-        self.columns.add(column)
+        self.compared.add(column)
         return _Term(node, lambda facts: facts.cell(column), column=column)
 
     def _unknown_name(self, name: str, node: ast.expr) -> UsageError:

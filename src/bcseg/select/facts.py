@@ -93,15 +93,8 @@ def refuse_unscored(reasons: Sequence[str], asked: Sequence[str], root: Path) ->
         )
 
 
-def doubts(expression: Expression, everything: Mapping[str, Tables]) -> list[str]:
-    """Return warnings about text that no cell holds, and about cells that are no number.
-
-    Raises UsageError for a column of which no cell at all is a number.
-    """
-    return [*_absent_texts(expression, everything), *odd_cells(everything)]
-
-
-def _absent_texts(expression: Expression, everything: Mapping[str, Tables]) -> list[str]:
+def absent_texts(expression: Expression, everything: Mapping[str, Tables]) -> list[str]:
+    """Return warnings about text that no cell of its column is."""
     found = []
     for column, text in dict.fromkeys(expression.texts):
         known = {cell for tables in everything.values() for cell in _cells(tables, column)}
@@ -138,3 +131,14 @@ def odd_cells(everything: Mapping[str, Tables]) -> list[str]:
             )
         found.append(f"{column[1]}: {shown} is no number and counts as unknown")
     return found
+
+
+def unknown_cells(expression: Expression, asked: Sequence[Facts], dataset: str) -> list[str]:
+    """Return notes on columns that are unknown for some of the lesions that were asked about."""
+    notes = []
+    for column in sorted(expression.compared):
+        unknown = sum(facts.cell(column) is None for facts in asked)
+        if unknown:
+            of = f"{unknown} of {len(asked)} lesions of {dataset}"
+            notes.append(f"{column[1]} is unknown for {of}: no comparison with it holds there")
+    return notes

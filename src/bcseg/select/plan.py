@@ -39,6 +39,7 @@ class Plan:
     parts: list[Part]
     warnings: list[str]
     criteria: dict[str, Any]
+    scored: bool = False  # the criteria ask about scores.csv
     notes: list[str] = field(default_factory=list)
     recovered: tuple[Recovered, ...] = ()
     files: dict[str, list[str]] = field(default_factory=dict)
@@ -56,9 +57,17 @@ class Plan:
             "sources": {part.dataset: part.content for part in self.parts},
         }
         if self.criteria:
-            scores = {part.dataset: _scores_sha256(part.folder) for part in self.parts}
-            found |= {"criteria": self.criteria, "scores": scores}
+            found["criteria"] = self.criteria
+        if self.scored:
+            found["scores"] = {part.dataset: _scores_sha256(part.folder) for part in self.parts}
         return found
+
+    def compared(self) -> list[Part]:
+        """Return the datasets whose dropped pairs are compared with the kept ones.
+
+        A manifest may be about one dataset of many; criteria are about all.
+        """
+        return self.chosen() if self.manifest else self.parts
 
     def chosen(self) -> list[Part]:
         """Return the datasets of which something is taken."""
@@ -98,7 +107,10 @@ def make_plan(
         else:
             part.codes.update(dict.fromkeys((row["record_id"] for row in records), ""))
         plan.parts.append(part)
-    plan.warnings += apply_criteria(plan.parts, how, root)
+    applied = apply_criteria(plan.parts, how, root)
+    plan.warnings += applied.warnings
+    plan.notes += applied.notes
+    plan.scored = applied.scored
     if not plan.chosen():
         counts = sum((Counter(part.left_out()) for part in plan.parts), Counter())
         reasons = ", ".join(f"{count} {code}" for code, count in counts.items())

@@ -120,14 +120,18 @@ class Selection:
             if one.content_sha256:
                 lines.append(f"  {'':{width}}  content sha256 {one.content_sha256}")
         if self.recovered:
-            lines.append("classic: of the images that the collection had")
-            lines += [f"  {one.text()}" for one in self.recovered]
+            lines.append("classic: what is known of the collection's choice")
+            lines += [f"  {one.text(width)}" for one in self.recovered]
+        if not self.shares and any(one.left_out for one in self.datasets):
+            lines.append("nothing was dropped within a dataset that was taken: nothing to compare")
+        elif not self.shares:
+            lines.append("nothing was dropped: nothing to compare")
         return "\n".join(lines + _shares_text(self.shares))
 
 
 def _shares_text(shares: Sequence[Share]) -> list[str]:
     if not shares:
-        return ["nothing was dropped: nothing to compare"]
+        return []
     width = max(len(share.value) for share in shares)
     lines = [f"{'kept against dropped':{width + 14}}  {'kept':>13}  {'dropped':>13}"]
     aspect = ""

@@ -42,7 +42,7 @@ def select_pairs(root: Path, manifest: Path | str | None, to: Path, how: Selecti
             )
             for part in plan.chosen()
         }
-    shares = compare(plan.chosen())
+    shares = compare(plan.compared())
     return Selection(
         to=to,
         manifest_sha256=plan.manifest_sha256,
