@@ -61,6 +61,9 @@ _INDIRECT = {
     "undecided",
     "lesion_rejected",
     "lesion_not_accepted",
+    "where_failed",
+    "beyond_per_patient",
+    "beyond_top",
 }
 
 

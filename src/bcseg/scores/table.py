@@ -47,7 +47,7 @@ DIRECTIONS = {
             *("parts", "holes", "hole_share", "frame_contact", "outside_breast", "self_crossing"),
             *("ellipse_iou", "straight_share", "axis_share", "solidity", "compactness", "tongue"),
             *("edge_offset_abs", "move", "edge_gain", "weak_share", "gap_share", "tongue_step"),
-            *("longest_run", "same_outline"),
+            *("longest_run", "same_outline", "breast_share"),
         ),
         -1.0,
     ),

@@ -115,10 +115,12 @@ def make_plan(
         counts = sum((Counter(part.left_out()) for part in plan.parts), Counter())
         reasons = ", ".join(f"{count} {code}" for code, count in counts.items())
         told = "".join(f"\n  {line}" for line in (*plan.notes, *plan.warnings))
+        hint = "--ignore-rejected keeps a record that has an accepted lesion too"
         raise UsageError(
             f"the {'manifest' if given else 'choice'} selects nothing:"
             f" {reasons or 'the root holds no pair'}{told}",
             where=str(given or root),
+            hint=hint if counts["lesion_rejected"] else "",
         )
     plan.files = {part.dataset: _files(part) for part in plan.chosen()}
     return plan

@@ -17,10 +17,14 @@ DEFAULT = "precision_rank"
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Pairs by a column: `sign` 1, the greatest are the best; -1, the least."""
+    """Pairs by a column: `sign` 1, the greatest come first; -1, the least.
+
+    `better`: 1 where a greater value of a lesion is the better, -1 where a smaller one is.
+    """
 
     column: Column
     sign: float
+    better: float
 
     @property
     def name(self) -> str:
@@ -28,13 +32,18 @@ class Order:
         return self.column[1]
 
     def value(self, tables: Tables, record_id: str, lesions: Sequence[str]) -> float | None:
-        """Return how good a pair is: as good as its worst lesion; None where one is unknown."""
+        """Return the value of a pair, the greatest first: that of its worst lesion.
+
+        None where that of a lesion is unknown.
+        """
         facts = [tables.of_lesion(record_id, one) for one in lesions]
         if self.column[0] == "record":
             facts = [tables.of_record(record_id)]
         values = [one.number(self.column) for one in facts]
-        known = [self.sign * value for value in values if value is not None]
-        return min(known) if known and len(known) == len(values) else None
+        known = [self.better * value for value in values if value is not None]
+        if not known or len(known) < len(values):
+            return None
+        return self.sign * self.better * min(known)
 
 
 def order_of(by: str) -> Order:
@@ -52,21 +61,18 @@ def order_of(by: str) -> Order:
             f"--by: {flag or f'no column is called {name!r}{mean}'}",
             hint="a score of docs/scores.md, such as precision_rank, edge_offset_abs, contrast",
         )
-    sign = {"+": 1.0, "-": -1.0}.get(by.strip()[:1]) or _direction(column)
+    better = DIRECTIONS.get(column[1], 0.0) if column[0] == "score" else 0.0
+    sign = {"+": 1.0, "-": -1.0}.get(by.strip()[:1]) or better
     if not sign:
         raise UsageError(
             f"--by: neither a large nor a small {name} is better in itself",
             hint=f"--by=+{name} for the largest first, --by=-{name} for the smallest",
         )
-    return Order(column, sign)
-
-
-def _direction(column: Column) -> float:
-    return DIRECTIONS.get(column[1], 0.0) if column[0] == "score" else 0.0
+    return Order(column, sign, better or sign)
 
 
 def best_first(values: dict[str, float | None], record_ids: Sequence[str]) -> list[str]:
-    """Return record ids, the best first; unknown ones last, equal ones by id."""
+    """Return record ids, the greatest value first; unknown ones last, equal ones by id."""
     return sorted(
         record_ids,
         key=lambda one: ((value := values.get(one)) is None, -(value or 0.0), one),
