@@ -80,8 +80,7 @@ def without(
     """Return a pair without some of the lesions in its mask.
 
     `ids`: the lesions to ignore from now on; `radius`: of points, as the pair was made with.
-    Raises RecordError `bad_rle` or `mask_differs` where lesions.jsonl.gz is not what the mask and
-    its hash were made from.
+    Raises RecordError where lesions.jsonl.gz is not what the mask and its hash were made from.
     """
     gone = {*ids}
     old = [line for line in lines if line["in_mask"]]
@@ -121,8 +120,7 @@ def _check(
     ):
         if row[column] != value:
             raise RecordError(
-                f"its lesions in lesions.jsonl.gz do not give the {column} of records.csv",
-                code="mask_differs",
+                f"its lesions in lesions.jsonl.gz do not give the {column} of records.csv"
             )
 
 

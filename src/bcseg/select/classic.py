@@ -7,7 +7,6 @@ nothing is told and stops nothing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -24,7 +23,6 @@ CLASSIC = "classic"
 # images that the collection's own readme counts; 0: it does not say
 HAD = {"bcdr": 72, "cbis": 521, "cdd": 0, "csaw": 152, "inbreast": 64}
 _SHOWN = 5  # rows that a warning lists
-_MASK_NUMBER = re.compile(r"_MASK_(\d+)___PRE\.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +98,6 @@ def missing_rows(
         what = f"classic: {counted(len(found), 'row')} of {dataset} cannot be taken:"
         warnings.append(f"{what}{lines}{more}")
     return warnings
-
-
-def other_lesions(choices: Sequence[Choice], catalogue: Catalogue) -> list[str]:
-    """Return a note on films with more lesions than the one that the collection's mask names."""
-    films = 0
-    for choice in choices:
-        named = _MASK_NUMBER.search(choice.row.cell("mask_file"))
-        if choice.pair and named and choice.pair[0] == "cbis":
-            inside = {one for one, in_mask in catalogue.lesions[choice.pair].items() if in_mask}
-            films += inside != {named[1]}
-    if not films:
-        return []
-    return [
-        f"classic: {counted(films, 'mask')} of cbis hold other lesions than the one that the"
-        " collection's mask is named after: they are taken whole"
-    ]
 
 
 def completeness(choices: Sequence[Choice], catalogue: Catalogue) -> tuple[Recovered, ...]:

@@ -130,8 +130,9 @@ def _match_classic(plan: Plan, catalogue: Catalogue) -> None:
     plan.manifest, plan.notes = classic.for_root(classic.read_classic(), catalogue)
     plan.choices, troubles = match_rows(plan.manifest, catalogue)
     plan.warnings += classic.missing_rows(troubles, plan.choices, catalogue)
-    plan.notes += classic.other_lesions(plan.choices, catalogue)
     plan.recovered = classic.completeness(plan.choices, catalogue)
+    if Path(CLASSIC).is_file():
+        plan.notes.append(f"{CLASSIC} is the list that bcseg ships; the file here: ./{CLASSIC}")
 
 
 def folder_content(folder: Path, document: Mapping[str, Any]) -> str:
