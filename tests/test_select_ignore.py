@@ -275,3 +275,33 @@ def test_an_archive_that_does_not_give_the_mask_is_refused(scored: Path, tmp_pat
     with pytest.raises(UsageError, match=f"{many}: its lesions in lesions.jsonl.gz do not give"):
         select_pairs(root, None, tmp_path / "kept", how)
     assert not (tmp_path / "kept").exists()
+
+
+def test_a_mask_is_never_drawn_outside_the_root(scored: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(scored, root)
+    table = root / "cdd" / pairs.RECORDS
+    table.write_bytes(table.read_bytes().replace(b",masks/", b",../../masks/"))
+    how = Selecting(where="lesion_id != '1'", ignore_rejected=True)
+    with pytest.raises(UsageError, match="are missing"):
+        select_pairs(root, None, tmp_path / "a" / "kept", how)
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_decisions_of_the_manifest_stay_where_no_criterion_decided(tmp_path: Path) -> None:
+    folder = finished("cdd")
+    two, many = sorted(several(folder).items(), key=lambda item: len(item[1]))[:2]
+    file = tmp_path / "m.csv"
+    file.write_text(
+        f"record_id,lesion_id,decision\n{two[0]},,accept\n{two[0]},0,unsure\n"
+        f"{many[0]},,accept\n{many[0]},0,reject\n"
+    )
+    select_pairs(folder, file, tmp_path / "kept", Selecting(ignore_rejected=True))
+    with (tmp_path / "kept/selection.csv").open(newline="") as table:
+        found = [(row["record_id"], row["decision"], row["taken"]) for row in csv.DictReader(table)]
+    assert found == [
+        (two[0], "accept", "0"),
+        (two[0], "unsure", "0"),
+        (many[0], "accept", "1"),
+        (many[0], "reject", "1"),
+    ]

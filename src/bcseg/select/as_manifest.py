@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bcseg.select.catalogue import Pair
+from bcseg.select.fate import OF_CRITERIA
 from bcseg.select.manifest import OWN_COLUMNS
 from bcseg.select.plan import Plan
 
@@ -52,7 +53,7 @@ def selection_table(plan: Plan) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*own, *others])
-    for line in sorted((*_given(plan, taken), *_added(plan)), key=lambda line: line.order):
+    for line in sorted((*_given(plan), *_added(plan)), key=lambda line: line.order):
         values = [line.dataset, line.record_id, line.lesion_id, line.decision]
         values += [line.annotation_sha256, str(int((line.dataset, line.record_id) in taken))]
         values += [line.given] if GIVEN in own else []
@@ -60,20 +61,25 @@ def selection_table(plan: Plan) -> bytes:
     return text.getvalue().encode()
 
 
-def _given(plan: Plan, taken: set[Pair]) -> list[_Line]:
+def _given(plan: Plan) -> list[_Line]:
     """Return the rows of the manifest."""
     ignored = _ignored(plan)
+    failed: set[Pair] = {
+        (part.dataset, record_id)
+        for part in plan.parts
+        for record_id, code in part.codes.items()
+        if code in OF_CRITERIA
+    }
     lines = []
     for choice in plan.choices:
         row = choice.row
         dataset, record_id = choice.pair or (row.cell("dataset"), row.cell("record_id"))
         lesion_id = choice.lesion_id or row.cell("lesion_id")
         decision = choice.decision
-        if plan.criteria and decision == "accept" and choice.pair:
-            if choice.pair not in taken:
-                decision = ""
-            elif (*choice.pair, lesion_id) in ignored:
-                decision = "reject"
+        if decision == "accept" and choice.pair in failed:
+            decision = ""
+        elif choice.pair and (*choice.pair, lesion_id) in ignored:
+            decision = "reject"
         lines.append(
             _Line(
                 dataset,

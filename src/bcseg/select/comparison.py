@@ -52,8 +52,8 @@ def shifts(shares: Sequence[Share]) -> list[str]:
             points = f"{share.value} {share.kept_share - share.dropped_share:+.0f}"
             moved.setdefault(share.aspect, []).append(points)
     return [
-        f"the selection shifts {aspect} by more than 10 points (share of kept minus share of"
-        f" dropped pairs): {', '.join(points)}"
+        f"the selection shifts {aspect} by more than 10 points (kept minus dropped):"
+        f" {', '.join(points)}"
         for aspect, points in moved.items()
     ]
 

@@ -20,6 +20,7 @@ REASONS = {
     "beyond_per_patient": "beyond --per-patient: better pairs of its patient are taken",
     "beyond_top": "beyond --top",
 }
+OF_CRITERIA = ("where_failed", "beyond_per_patient", "beyond_top")
 _RECORD_CODES = {"reject": "rejected", "unsure": "unsure", "flag": "flagged"}
 
 

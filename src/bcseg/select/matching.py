@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,6 +11,8 @@ from typing import Literal
 from bcseg.names import without_decimals
 from bcseg.select.catalogue import Catalogue, NoMatch, Pair, Scope
 from bcseg.select.manifest import DECISIONS, Manifest, ManifestRow
+
+_SHORTENED = re.compile(r"\d+(?:[.,]\d+)?E\+\d+", re.IGNORECASE)  # 2,06E+07
 
 Sort = Literal["error", "missing", "changed"]
 
@@ -72,9 +75,15 @@ def _match(
     try:
         found = catalogue.find_all(name, scope)
     except NoMatch as error:
-        sort: Sort = "missing" if error.missing else "error"
-        wanted = name if error.missing else ""
-        troubles.append(Trouble(row.number, sort, str(error), wanted, scope))
+        if _SHORTENED.fullmatch(name):
+            message = (
+                f"{name!r} is a number that a spreadsheet shortened: format the column as text"
+            )
+            troubles.append(Trouble(row.number, "error", message))
+        elif error.missing:
+            troubles.append(Trouble(row.number, "missing", str(error), name, scope))
+        else:
+            troubles.append(Trouble(row.number, "error", str(error)))
         return [Choice(row, None, decision=decision)]
     return [_choice(row, pair, decision, catalogue, troubles) for pair in found]
 

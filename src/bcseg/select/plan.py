@@ -221,6 +221,8 @@ def _files(part: Part) -> list[str]:
             of_gone = [one for one in of_record if one["lesion_id"] in gone]
             files = {lesion_file(record_id, one["lesion_id"], one["kind"]) for one in of_gone}
             own = [name for name in own if name not in files]
+            drawn = (row["mask"], ignore_file(record_id))
+            missing += [name for name in drawn if not _is_safe(name)]
         else:
             own.append(row["mask"])
             own += [ignore_file(record_id)] if ignored_lesions(of_record) else []
@@ -239,9 +241,12 @@ def _files(part: Part) -> list[str]:
 
 
 def _is_there(folder: Path, name: str) -> bool:
+    return _is_safe(name) and file_size(folder / name) > 0
+
+
+def _is_safe(name: str) -> bool:
     path = PurePosixPath(name)
-    safe = bool(name) and not path.is_absolute() and ".." not in path.parts
-    return safe and file_size(folder / name) > 0
+    return bool(name) and not path.is_absolute() and ".." not in path.parts
 
 
 def file_size(path: Path) -> int:

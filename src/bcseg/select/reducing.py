@@ -28,11 +28,6 @@ def damage_named(folder: PairsFolder) -> Generator[None, None, None]:
     try:
         yield
     except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError) as error:
-        if isinstance(error, OSError) and error.filename not in (
-            None,
-            str(folder.path / pairs.ARCHIVE),
-        ):
-            raise
         raise UsageError(
             f"{pairs.ARCHIVE} is damaged",
             where=str(folder.path),
