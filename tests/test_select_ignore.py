@@ -305,3 +305,25 @@ def test_the_decisions_of_the_manifest_stay_where_no_criterion_decided(tmp_path:
         (many[0], "accept", "1"),
         (many[0], "reject", "1"),
     ]
+
+
+@pytest.mark.parametrize("rejected", ["0", "1"])
+def test_a_pixel_of_an_accepted_lesion_is_never_ignored(tmp_path: Path, rejected: str) -> None:
+    folder = finished("inbreast", "--kind", "lesions", "--masks", "lesion")
+    record_id = "53100101"
+    patches = {
+        line["lesion_id"]: decode_rle(line["rle"]) > 0
+        for line in archive(folder)
+        if line["record_id"] == record_id and line["in_mask"]
+    }
+    assert patches.keys() == {"0", "1"}
+    assert (patches["0"] & patches["1"]).any()
+    file = manifest(tmp_path / "m.csv", "inbreast", {record_id: [rejected]})
+    select_pairs(folder, file, tmp_path / "kept", Selecting(ignore_rejected=True))
+    mask, ignore = (
+        pixels(tmp_path / f"kept/inbreast/{part}/{record_id}.png") > 0
+        for part in ("masks", "ignore")
+    )
+    accepted = patches["1" if rejected == "0" else "0"]
+    assert np.array_equal(mask, accepted)
+    assert np.array_equal(ignore, patches[rejected] & ~accepted)
