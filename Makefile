@@ -7,12 +7,12 @@ BIN     = $(VENV)/bin
 BCSEG_REAL_DATA ?= $(abspath $(wildcard ../shared/data))
 export BCSEG_REAL_DATA
 
-.PHONY: demo test lint check bench-scores report-picture clean
+.PHONY: demo test lint check browser bench-scores bench-review report-picture clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bcseg demo
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev browser
 	$(BIN)/python -m pytest -q -n auto
 
 lint: $(VENV)/.installed-dev
@@ -21,6 +21,15 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 check: test lint
+
+# The tests that drive a page want a browser. Where it cannot be installed they are skipped, and say so.
+browser:
+	@command -v chromedriver >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { \
+	    echo "installing chromium for the tests that drive a page"; \
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+	    apt-get -qq -y --no-install-recommends install chromium chromium-driver >/dev/null; }; } || \
+	  echo "no chromium and chromedriver here: the tests that drive a page are skipped"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -51,6 +60,11 @@ bench-scores: $(VENV)/.installed-dev
 # The picture of docs/report.md, of synthetic pairs. Needs Chromium and chromedriver.
 report-picture: $(VENV)/.installed-dev
 	$(BIN)/python bench/report_picture.py docs/report.png
+
+# How long a reviewer waits for the next of 100 pairs of full size, in a real browser; with
+# --picture, docs/review.png. Takes minutes.
+bench-review: $(VENV)/.installed-dev browser
+	PYTHONPATH=tests $(BIN)/python bench/review.py
 
 clean:
 	rm -rf $(VENV) bcseg-demo

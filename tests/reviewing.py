@@ -20,7 +20,7 @@ SERVE = """
 import json, sys
 from pathlib import Path
 from bcseg.review.server import open_session, serve
-from bcseg.review.session import Reviewing
+from bcseg.review.settings import Reviewing
 
 how = Reviewing(**json.loads(sys.argv[3]))
 with open_session(Path(sys.argv[1]), how) as session:

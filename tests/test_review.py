@@ -16,13 +16,16 @@ from archives import bcseg, finished, pixels, rows
 from bcseg import pairs
 from bcseg.errors import UsageError
 from bcseg.raster import patch_of
-from bcseg.review import decisions, images, session
+from bcseg.review import decisions, images, listing, session, settings
+from bcseg.review.entries import Entry, plain_text
 from bcseg.review.agreement import Judgement, cohen_kappa, compare, compare_files, kappa_interval
-from bcseg.review.decisions import Decisions, Entry
-from bcseg.review.session import Reviewing
+from bcseg.review.decisions import Decisions
+from bcseg.review.settings import Reviewing
+from bcseg.review.table import COLUMNS
 from bcseg.store import OutputError
 from reviewing import make_root, serving
 
+PAGE = Path(session.__file__).parent / "page"
 pytest.importorskip("uvicorn", reason="the extra `review` is not installed")
 pytest.importorskip("starlette", reason="the extra `review` is not installed")
 
@@ -53,7 +56,7 @@ def test_a_decision_is_in_journal_and_table_at_once(tmp_path):
         )
         (row,) = table(path)
         journal = (tmp_path / "reviews" / "ann.journal.jsonl").read_text().splitlines()
-    assert tuple(row) == decisions.COLUMNS
+    assert tuple(row) == COLUMNS
     assert (row["decision"], row["reason"], row["reviewer"]) == ("reject", "oval", "ann")
     assert (row["annotation_sha256"], row["seconds"]) == ("ff", "2.2")
     assert json.loads(journal[0])["reviewer"] == "ann"
@@ -204,13 +207,13 @@ def test_a_journal_deleted_under_the_server_is_noticed(tmp_path):
 def test_cells_are_safe_in_a_spreadsheet(tmp_path, note):
     path = tmp_path / "ann.csv"
     with Decisions(path, "ann") as open_table:
-        open_table.add(entry(note=decisions.plain_text(note)))
+        open_table.add(entry(note=plain_text(note)))
     (row,) = table(path)
     assert not row["note"].startswith(("=", "+", "-", "@"))
     assert "\n" not in row["note"]
     decisions.journal_path(path).unlink()
     with Decisions(path, "ann") as open_table:  # and read back as it was typed
-        assert open_table.since(0)[0].note == decisions.plain_text(note).strip('"')
+        assert open_table.since(0)[0].note == plain_text(note).strip('"')
 
 
 # ------------------------------------------------------------------------------ order
@@ -238,11 +241,11 @@ def test_the_worst_comes_first_and_a_patient_stays_together(root):
     together = next(ids for ids in groups.values() if len(ids) > 1)
     alone = next(ids for ids in groups.values() if ids != together)
     write_scores(root, "cbis", {together[-1]: 0.1, alone[0]: 0.2, together[0]: 0.9})
-    found = [p for p in session.read_pairs(root, Reviewing()) if p.id[0] == "cbis"]
+    found = [p for p in listing.read_pairs(root, Reviewing()) if p.id[0] == "cbis"]
     ids = [pair.id[1] for pair in found]
     assert {*ids[: len(together)]} == {*together}
     assert ids[len(together)] == alone[0]
-    assert found[0].flags == "leak oval"
+    assert found[0].all_flags == "leak oval"
 
 
 def test_scores_of_another_contour_do_not_count(root):
@@ -250,20 +253,20 @@ def test_scores_of_another_contour_do_not_count(root):
     path = root / "cbis" / "scores.csv"
     sha = rows(root / "cbis", "records.csv")[0]["annotation_sha256"]
     path.write_text(path.read_text().replace(sha, "0" * 64))
-    found = session.read_pairs(root, Reviewing())
+    found = listing.read_pairs(root, Reviewing())
     assert any(pair.scores for pair in found)
     assert not any(pair.scores for pair in found if pair.row["annotation_sha256"] == sha)
 
 
 def test_other_orders_are_the_same_each_time(root):
-    by_id = [pair.id for pair in session.read_pairs(root, Reviewing(order="id"))]
+    by_id = [pair.id for pair in listing.read_pairs(root, Reviewing(order="id"))]
     assert by_id == sorted(by_id)
     first, second = (
-        [pair.id for pair in session.read_pairs(root, Reviewing(order="random", reviewer="ann"))]
+        [pair.id for pair in listing.read_pairs(root, Reviewing(order="random", reviewer="ann"))]
         for _ in range(2)
     )
     other = [
-        pair.id for pair in session.read_pairs(root, Reviewing(order="random", reviewer="bob"))
+        pair.id for pair in listing.read_pairs(root, Reviewing(order="random", reviewer="bob"))
     ]
     assert first == second
     assert sorted(first) == by_id
@@ -271,7 +274,7 @@ def test_other_orders_are_the_same_each_time(root):
 
 
 def test_without_scores_the_smallest_comes_first_and_it_is_said(root):
-    found = session.read_pairs(root, Reviewing())
+    found = listing.read_pairs(root, Reviewing())
     first = next(pair for pair in found if pair.id[0] == "inbreast")
     areas = [int(row["mask_pixels"]) for row in rows(root / "inbreast", "records.csv")]
     group = [p for p in found if p.id[0] == "inbreast" and p.group == first.group]
@@ -280,31 +283,31 @@ def test_without_scores_the_smallest_comes_first_and_it_is_said(root):
 
 @pytest.mark.parametrize(("text", "share"), [("5%", 0.05), ("0.05", 0.05), ("0", 0)])
 def test_repeat_is_a_share(text, share):
-    assert session.repeat_share(text) == pytest.approx(share)
+    assert settings.repeat_share(text) == pytest.approx(share)
     with pytest.raises(UsageError):
-        session.repeat_share("60%")
+        settings.repeat_share("60%")
     with pytest.raises(UsageError):
-        session.repeat_share("nan")
+        settings.repeat_share("nan")
 
 
 def test_reviewers_become_file_names():
-    assert session.reviewer_name("ann.b-2") == "ann.b-2"
-    assert session.reviewer_name("")
+    assert settings.reviewer_name("ann.b-2") == "ann.b-2"
+    assert settings.reviewer_name("")
     for bad in ("../ann", "a b", "a/b", ".ann", "ä", "a\n"):
         with pytest.raises(UsageError):
-            session.reviewer_name(bad)
+            settings.reviewer_name(bad)
 
 
 def test_keys_can_be_given_and_clashes_are_named(tmp_path):
     path = tmp_path / "keys.json"
     path.write_text('{"accept": "k", "undo": ["b", " "], "unsure": "m"}')
-    keys = session.read_keys(path)
+    keys = settings.read_keys(path)
     assert keys == {"accept": ("k",), "undo": ("b", "space"), "unsure": ("m",)}
     bad = ('{"acept": "k"}', '{"accept": "x"}', '{"accept": ""}', "[]", "{", '{"accept": 1}')
     for text in bad:
         path.write_text(text)
         with pytest.raises(UsageError):
-            session.read_keys(path)
+            settings.read_keys(path)
 
 
 def test_a_root_of_reduced_size_is_warned_about(tmp_path):
@@ -315,7 +318,7 @@ def test_a_root_of_reduced_size_is_warned_about(tmp_path):
     all_rows[0]["transform"] = json.dumps([step])
     all_rows[1]["transform"] = json.dumps([{"op": "flip", "width": 7}])
     records.write_bytes(pairs.table_bytes("records.csv", all_rows))
-    found = session.read_pairs(small, Reviewing(order="id"))
+    found = listing.read_pairs(small, Reviewing(order="id"))
     assert [pair.reduced for pair in found[:2]] == [True, False]
     assert [pair.mirrored for pair in found[:2]] == [False, True]
     with Decisions(tmp_path / "a.csv", "a") as open_table:
@@ -434,7 +437,7 @@ def test_two_tables_are_compared(tmp_path):
 
 def test_second_looks_stay_apart_and_are_compared(root, tmp_path):
     how = Reviewing(order="id", repeat=0.5, reviewer="ann")
-    found = session.read_pairs(root, how)
+    found = listing.read_pairs(root, how)
     twice = [pair for pair in found if pair.repeat]
     assert 0 < len(twice) < len(found)
     path = tmp_path / "ann.csv"
@@ -496,28 +499,34 @@ def test_the_page_gets_pixels_and_contours_as_they_are(shared):
 
 def test_every_answer_forbids_what_a_page_does_not_need(shared):
     server, _ = shared
-    for path in ("", "app.js", "style.css", "api/session", "nothing"):
+    for path in ("", "main.js", "keys.js", "loader.js", "style.css", "api/session", "nothing"):
         _, headers, _ = server.ask(path)
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["cache-control"] == "no-store"
+        assert headers["cache-control"] == "no-store, private"
+        assert headers["referrer-policy"] == "no-referrer"
         assert headers["x-frame-options"] == "DENY"
         assert "access-control-allow-origin" not in headers
     _, headers, page = server.ask("")
     assert headers["content-type"] == "text/html; charset=utf-8"
     assert b"http" not in page  # nothing from anywhere else
     assert b"style=" not in page
-    _, _, script = server.ask("app.js")
-    for word in (b"innerHTML", b"insertAdjacent", b"document.write", b"eval(", b"http:", b"https:"):
-        assert word not in script
+    scripts = sorted(PAGE.glob("*.js"))
+    assert len(scripts) > 5
+    forbidden = ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function(")
+    for one in scripts:
+        status, headers, script = server.ask(one.name)
+        assert (status, headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+        for word in (*forbidden, "http:", "https:", "//cdn", "localStorage", "document.cookie"):
+            assert word.encode() not in script, one.name
 
 
 @pytest.mark.parametrize("token", ["", "x", "api", "A" * 43])
 def test_nothing_is_told_without_the_token(shared, token):
     server, _ = shared
-    for path in ("", "app.js", "api/session", "api/changes?after=0"):
+    for path in ("", "main.js", "api/session", "api/changes?after=0"):
         status, headers, data = server.ask(path, token=token)
         assert status == 403
         assert b"pairs" not in data
@@ -601,8 +610,8 @@ def test_only_pairs_by_id_are_served(shared, name):
         "server.py",
         "page.html",
         "..%2fserver.py",
-        "%2e%2e/app.js",
-        "app.js/../server.py",
+        "%2e%2e/main.js",
+        "main.js/../server.py",
     ):
         assert server.ask(path)[0] == 404
 

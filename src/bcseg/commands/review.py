@@ -38,7 +38,7 @@ def review(
     """
     from bcseg.review.agreement import compare_files
     from bcseg.review.server import Address, open_session, serve
-    from bcseg.review.session import QUESTION, Reviewing, read_keys, repeat_share
+    from bcseg.review.settings import QUESTION, Reviewing, read_keys, repeat_share
 
     out.set(as_json=as_json)
     if agree:
