@@ -62,9 +62,9 @@ report-picture: $(VENV)/.installed-dev
 	$(BIN)/python bench/report_picture.py docs/report.png
 
 # How long a reviewer waits for the next of 100 pairs of full size, in a real browser; with
-# --picture, docs/review.png. Takes minutes.
+# PICTURE=docs/review.png, the picture of the page instead. Takes minutes.
 bench-review: $(VENV)/.installed-dev browser
-	PYTHONPATH=tests $(BIN)/python bench/review.py
+	PYTHONPATH=tests $(BIN)/python bench/review.py $(if $(PICTURE),--picture $(PICTURE))
 
 clean:
 	rm -rf $(VENV) bcseg-demo

@@ -28,7 +28,10 @@ def without(what: str) -> None:
 def chromium(profile: Path, size: tuple[int, int] = (1366, 768)) -> Iterator[Any]:
     """Run a browser of its own, with nothing kept of it but its empty `profile` folder."""
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    browser, driver = next(filter(None, map(shutil.which, names)), None), shutil.which("chromedriver")
+    browser, driver = (
+        next(filter(None, map(shutil.which, names)), None),
+        shutil.which("chromedriver"),
+    )
     if not browser or not driver:
         without("chromium and chromedriver")
     try:

@@ -17,9 +17,9 @@ from bcseg import pairs
 from bcseg.errors import UsageError
 from bcseg.raster import patch_of
 from bcseg.review import decisions, images, listing, session, settings
-from bcseg.review.entries import Entry, plain_text
 from bcseg.review.agreement import Judgement, cohen_kappa, compare, compare_files, kappa_interval
 from bcseg.review.decisions import Decisions
+from bcseg.review.entries import Entry, plain_text
 from bcseg.review.settings import Reviewing
 from bcseg.review.table import COLUMNS
 from bcseg.store import OutputError
@@ -110,6 +110,98 @@ def test_a_bad_line_in_the_middle_costs_nothing_else(tmp_path):
     journal.write_bytes(lines[0] + b"\x00\xff garbage\n[1]\n" + b"".join(lines[1:]))
     with Decisions(path, "ann"):
         assert words(path) == {"r0": "accept", "r1": "accept"}
+
+
+def test_a_bad_line_does_not_shift_what_an_undo_means(tmp_path):
+    path = tmp_path / "ann.csv"
+    with Decisions(path, "ann") as open_table:
+        for number in range(3):
+            open_table.add(entry(f"r{number}"))
+        open_table.add(Entry(number=0, undo=3))  # r2
+    path.unlink()
+    journal = decisions.journal_path(path)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[1] = b'{"number": 1, "record_id": "r0"\r garbage}\n'  # r0 is gone
+    journal.write_bytes(b"".join(lines))
+    with Decisions(path, "ann") as open_table:
+        assert words(path) == {"r1": "accept"}
+        assert [one.number for one in open_table.since(2)] == [3, 4]
+        assert open_table.add(entry("r5")).number == 5
+    assert len(journal.read_bytes().splitlines(keepends=True)) > len(lines)
+
+
+def test_the_last_word_counts_for_a_pair_and_its_lesions(tmp_path):
+    path = tmp_path / "ann.csv"
+    with Decisions(path, "ann") as open_table:
+        open_table.add(entry(decision="unsure"))
+        open_table.add(entry(decision="reject", lesion_id="2"))
+        assert words(path) == {"r1": "unsure", "r12": "reject"}
+        whole = open_table.add(entry(decision="accept"))
+        assert words(path) == {"r1": "accept"}
+        open_table.add(Entry(number=0, undo=whole.number))
+        assert words(path) == {"r1": "unsure", "r12": "reject"}
+    text = path.read_text().replace("unsure", "accept")
+    path.write_text(text)  # by hand: both rows stay
+    with Decisions(path, "ann"):
+        assert words(path) == {"r1": "accept", "r12": "reject"}
+
+
+def test_two_rows_that_contradict_each_other_are_named(tmp_path):
+    path = tmp_path / "ann.csv"
+    with Decisions(path, "ann") as open_table:
+        open_table.add(entry("r1"))
+    before = path.read_text() + "d,r1,,reject,oval,,ann,,1.0,,,\n"
+    path.write_text(before)
+    with pytest.raises(UsageError, match="r1 contradict"), Decisions(path, "ann"):
+        pass
+    assert path.read_text() == before
+
+
+def test_what_another_process_wrote_is_never_cut_off(tmp_path, monkeypatch):
+    """On a file system without locks two servers can have one journal open."""
+    from bcseg.review import journal as module
+
+    monkeypatch.setattr(module, "_claim", lambda *_: None)
+    path = tmp_path / "ann.csv"
+    with Decisions(path, "ann") as one, Decisions(path, "ann") as two:
+        one.add(entry("r1"))
+        for late in ("r2", "r3"):
+            with pytest.raises(OutputError, match="somebody else"):
+                two.add(entry(late))
+        one.add(entry("r4"))
+    with Decisions(path, "ann"):
+        assert words(path) == {"r1": "accept", "r4": "accept"}
+
+
+def test_a_line_that_the_disk_took_in_part_is_cut_off(tmp_path, monkeypatch):
+    path = tmp_path / "ann.csv"
+    with Decisions(path, "ann") as open_table:
+        open_table.add(entry("r1"))
+
+        class Full:
+            """A disk that takes ten bytes, and does not let them be cut off."""
+
+            def __init__(self, file):
+                self._file = file
+
+            def write(self, line: bytes) -> int:
+                return self._file.write(line[:10])
+
+            def truncate(self, _: int) -> None:
+                raise OSError(5, "Input/output error")
+
+            def __getattr__(self, name):
+                return getattr(self._file, name)
+
+        journal = open_table._journal
+        real = journal._file
+        journal._file = Full(real)
+        with pytest.raises(OutputError, match="No space left"):
+            open_table.add(entry("r2"))
+        journal._file = real
+        open_table.add(entry("r3"))
+    lines = decisions.journal_path(path).read_bytes().splitlines()
+    assert [json.loads(line).get("record_id") for line in lines] == [None, "r1", "r3"]
 
 
 def test_the_table_is_made_anew_where_it_was_lost(tmp_path):
@@ -368,6 +460,33 @@ def test_the_first_window_is_that_of_the_breast():
     assert 2900 < high <= 3000
 
 
+def test_each_lesion_has_its_own_scores_and_the_pair_those_of_its_worst(root):
+    found = listing.read_pairs(root, Reviewing(order="id"))
+    many = next(pair for pair in found if len(pair.lesions) > 1 and pair.id[0] == "cbis")
+    sha = many.row["annotation_sha256"]
+    lines = ["dataset,record_id,lesion_id,annotation_sha256,flags,precision_rank"]
+    for rank, row in zip((0.75, 0.25), many.lesions, strict=False):
+        lines.append(f"cbis,{many.id[1]},{row['lesion_id']},{sha},oval{rank},{rank}")
+    (root / "cbis" / "scores.csv").write_text("\n".join(lines) + "\n")
+    again = listing.read_pairs(root, Reviewing())
+    shown = next(pair for pair in again if pair.id == many.id).document(blind=False)
+    assert shown["scores"] == {"precision_rank": 0.25}
+    assert shown["flags"] == "oval0.25 oval0.75"
+    assert [one["scores"]["precision_rank"] for one in shown["lesions"][:2]] == [0.75, 0.25]
+
+
+def test_decisions_about_another_contour_are_said(root, tmp_path):
+    found = listing.read_pairs(root, Reviewing(order="id"))
+    dataset, record_id = found[0].id
+    with Decisions(tmp_path / "a.csv", "a") as open_table:
+        one = session.Session(root, found, open_table, Reviewing(order="id"))
+        assert one.warnings() == []
+        judged = {"dataset": dataset, "record_id": record_id, "decision": "accept"}
+        open_table.add(Entry(number=0, annotation_sha256="0" * 64, **judged))
+        (warning,) = one.warnings()
+    assert "1 decision" in warning
+
+
 @pytest.mark.parametrize("name", ["../../secret.png", "/etc/passwd", "images/../../x.png"])
 def test_a_table_cannot_name_files_elsewhere(tmp_path, name):
     folder = tmp_path / "root" / "d"
@@ -579,6 +698,13 @@ def test_a_write_from_elsewhere_is_refused(shared, headers):
     assert server.json("api/changes?after=0")["entries"] == []
 
 
+def test_a_question_from_another_origin_is_refused(shared):
+    server, _ = shared
+    assert server.ask("api/session", headers={"Origin": "http://evil.example"})[0] == 403
+    own = f"http://127.0.0.1:{server.port}"
+    assert server.ask("api/session", headers={"Origin": own})[0] == 200
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
 def test_other_methods_are_refused(shared, method):
     server, _ = shared
@@ -608,7 +734,7 @@ def test_only_pairs_by_id_are_served(shared, name):
         assert b"dataset" not in data
     for path in (
         "server.py",
-        "page.html",
+        "page/page.html",
         "..%2fserver.py",
         "%2e%2e/main.js",
         "main.js/../server.py",

@@ -460,7 +460,9 @@ def test_what_comes_next_is_there_already_and_what_is_broken_is_said(tmp_path, w
     with serving(root, order="id") as server:
         window.open(server.url)
         assert window.record == first["record_id"]
-        window.until(lambda: window.run("return document.body.dataset.ahead") == second["record_id"])
+        window.until(
+            lambda: window.run("return document.body.dataset.ahead") == second["record_id"]
+        )
         (root / "cbis" / second["image"]).unlink()  # it is not asked for any more
         window.decide("a")
         assert (window.record, window.text("veil")) == (second["record_id"], "")

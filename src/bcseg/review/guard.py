@@ -35,7 +35,6 @@ _HEADERS = (
 )
 
 
-
 class Guard:
     """Refuse every request that is not from a page of this server, before anything looks at it.
 

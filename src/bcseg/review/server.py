@@ -22,7 +22,6 @@ PORT = 8642
 _TOKEN_BYTES = 32
 
 
-
 @contextlib.contextmanager
 def open_session(root: Path, how: Reviewing) -> Generator[Session, None, None]:
     """Open a root for review; the table belongs to this process until the end.

@@ -59,8 +59,8 @@ class Session:
         other = sum(self._is_other_contour(entry) for entry in self._current().values())
         if other:
             found.append(
-                f"{other} decisions in {self.decisions.table.name} are about contours that have"
-                " changed since: these pairs come again"
+                f"contours that have changed since they were judged: {other} decisions of"
+                f" {self.decisions.table.name} do not count here, their pairs come again"
             )
         return found
 
