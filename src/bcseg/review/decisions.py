@@ -6,6 +6,7 @@ made from it, and replaced as a whole. Both belong to one process at a time.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -38,12 +39,11 @@ class Decisions:
         self._open_journal: Journal | None = None
 
     def __enter__(self) -> Decisions:
-        self._open_journal = Journal(journal_path(self.table), self.reviewer)
-        try:
+        with contextlib.ExitStack() as undone:
+            self._open_journal = Journal(journal_path(self.table), self.reviewer)
+            undone.callback(self._open_journal.close)
             self._take_up()
-        except BaseException:
-            self._open_journal.close()
-            raise
+            undone.pop_all()
         return self
 
     def __exit__(
