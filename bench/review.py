@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from browsing import chromium  # of tests/
+from browser import chromium, resize  # of tests/
 
 KEYS = "a1a2 "  # pressed in turn
 BCSEG = (sys.executable, "-m", "bcseg")
@@ -62,8 +62,7 @@ def main() -> None:
 def browser(folder: Path, width: int, height: int) -> Iterator[Any]:
     """Run a browser whose page is exactly this large."""
     with chromium(folder / "profile") as window:
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        window.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        resize(window, width, height)
         yield window
 
 

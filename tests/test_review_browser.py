@@ -13,7 +13,7 @@ import pytest
 
 from archives import rows
 from bcseg import pairs
-from browsing import chromium, complaints
+from browser import chromium
 from reviewing import make_root, serving
 
 SCRIPT = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
@@ -87,6 +87,13 @@ class Window:
     @property
     def record(self) -> str:
         return self.run("return page.pairs[page.current].record_id")
+
+
+def complaints(driver: Any) -> list[str]:
+    """Return what the page itself complained of: scripts that failed, policies that were broken."""
+    severe = [line["message"] for line in driver.get_log("browser") if line["level"] == "SEVERE"]
+    # what the browser itself says about an answer that is an error, or about none
+    return [line for line in severe if "Failed to load resource" not in line]
 
 
 @pytest.fixture(scope="module")
