@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import http.client
 import json
 import os
 import signal
@@ -243,9 +245,25 @@ def test_what_was_changed_by_hand_in_the_table_counts(tmp_path):
     with Decisions(path, "ann") as open_table:
         assert words(path) == {"r0": "accept", "r2": "reject"}
         assert len(open_table.since(0)) == 5
+        assert "1 decisions taken over" in open_table.notice
+        assert "1 withdrawn" in open_table.notice
     decisions.journal_path(path).unlink()  # only the table was passed on
     with Decisions(path, "ann"):
         assert words(path) == {"r0": "accept", "r2": "reject"}
+
+
+def test_a_table_saved_by_somebody_else_under_the_server_is_kept_aside(tmp_path):
+    path = tmp_path / "ann.csv"
+    with Decisions(path, "ann") as open_table:
+        open_table.add(entry("r1"))
+        edited = path.read_text().replace("accept", "reject")
+        path.write_text(edited)
+        open_table.add(entry("r2"))
+        assert "ann.changed.csv" in open_table.warning
+        assert words(path) == {"r1": "accept", "r2": "accept"}
+        assert (tmp_path / "ann.changed.csv").read_text() == edited
+        open_table.add(entry("r3"))
+        assert (tmp_path / "ann.changed.csv").read_text() == edited
 
 
 def test_a_table_that_is_none_of_a_review_is_never_replaced(tmp_path):
@@ -698,6 +716,16 @@ def test_a_write_from_elsewhere_is_refused(shared, headers):
     assert server.json("api/changes?after=0")["entries"] == []
 
 
+def test_an_address_without_its_last_slash_is_sent_on(shared):
+    server, _ = shared
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request("GET", f"/{server.token}")
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("location")) == (307, f"/{server.token}/")
+        assert answer.getheader("referrer-policy") == "no-referrer"
+
+
 def test_a_question_from_another_origin_is_refused(shared):
     server, _ = shared
     assert server.ask("api/session", headers={"Origin": "http://evil.example"})[0] == 403
@@ -749,8 +777,6 @@ def test_a_body_too_large_is_refused_before_it_is_read(shared):
 
 
 def test_a_body_without_a_length_is_cut_off(shared):
-    import http.client
-
     server, _ = shared
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
     host = f"127.0.0.1:{server.port}"

@@ -91,7 +91,8 @@ class _Reading:
     def __init__(self, session: Session, store: PixelStore) -> None:
         self._session = session
         self._store = store
-        self._files = {one.name: one for one in resources.files("bcseg.review.page").iterdir()}
+        page = resources.files("bcseg.review").joinpath("page")
+        self._files = {one.name: one for one in page.iterdir()}
 
     def file(self, request: Request) -> Response:
         """Return a file of the page."""

@@ -33,6 +33,9 @@ class Decisions:
         self.table = table
         self.reviewer = reviewer
         self.warning = ""
+        self.notice = ""  # what was taken over from a table that was changed by hand
+        self._kept = ""  # what was said about a table changed under this process
+        self._stamp: tuple[int, int, int] | None = None  # of the table as this process left it
         self._marks: dict[str, Entry] = {}
         self._written = ""  # hash of the table on the disk
         self._guard = threading.Lock()
@@ -113,24 +116,49 @@ class Decisions:
             if whole in changed or known is None or _judgement(known) != _judgement(entry):
                 changed.add((entry.repeat, entry.key))
                 self._append(entry)
-        for again, look in enumerate(looks):
-            for dataset, record_id, lesion_id in look.keys() - {k for a, k in there if a == again}:
-                gone = Entry(number=0, dataset=dataset, record_id=record_id, lesion_id=lesion_id)
-                self._append(dataclasses.replace(gone, repeat=bool(again)))
+        lost = [
+            Entry(number=0, dataset=key[0], record_id=key[1], lesion_id=key[2], repeat=bool(again))
+            for again, look in enumerate(looks)
+            for key in sorted(look.keys() - {k for a, k in there if a == again})
+        ]
+        for gone in lost:
+            self._append(gone)
+        self.notice = (
+            f"{self.table.name} was changed by hand: {len(changed)} decisions taken over from it,"
+            f" {len(lost)} withdrawn because their rows are gone"
+            f" ({self._journal.path.name} has them)"
+        )
 
     def _write_table(self) -> None:
         """Replace the table; if the disk refuses, the journal has the decision all the same."""
         data = self._table_bytes()
         try:
+            self._keep_what_others_wrote()
             _replace(self.table, data)
+            self._stamp = _stamp(self.table)
         except OSError as error:
             self.warning = (
                 f"{self.table.name} could not be written ({error.strerror or error}); the decisions"
                 f" are safe in {self._journal.path.name}"
             )
         else:
-            self.warning = ""
+            self.warning = self._kept
             self._written = _short_hash(data)
+
+    def _keep_what_others_wrote(self) -> None:
+        """Keep a table that somebody saved since this process wrote it: it would be replaced."""
+        now = _stamp(self.table)
+        if self._stamp is None or now in (None, self._stamp):
+            return
+        data = self.table.read_bytes()
+        if _short_hash(data) == self._written:
+            return
+        copy = self.table.with_name(f"{self.table.stem}.changed.csv")
+        _replace(copy, data)
+        self._kept = (
+            f"{self.table.name} was changed by somebody else while the review runs: that version is"
+            f" kept as {copy.name}, and does not count"
+        )
 
     def _table_bytes(self) -> bytes:
         return table_bytes(self._journal.entries, self.reviewer)
@@ -147,6 +175,14 @@ class Decisions:
 def journal_path(table: Path) -> Path:
     """Return where the journal of a table lies: beside it."""
     return table.with_name(f"{table.stem}.journal.jsonl")
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        here = path.stat()
+    except FileNotFoundError:
+        return None
+    return here.st_mtime_ns, here.st_size, here.st_ino
 
 
 def _judgement(entry: Entry) -> tuple[str, ...]:

@@ -61,7 +61,10 @@ class Guard:
 
         refusal = self._refusal(scope)
         if refusal is None:
-            rest = scope["path"][len(self._token) + 1 :] or "/"
+            rest = scope["path"][len(self._token) + 1 :]
+            if not rest:  # copied without its end, what the page asks for would miss the token
+                await _send_on(b"/" + self._token + b"/", send_guarded)
+                return
             inner = {**scope, "path": rest, "raw_path": rest.encode(), "root_path": ""}
             await self._app(inner, receive, send_guarded)
         else:
@@ -98,6 +101,12 @@ def _write_refusal(scope: Message) -> tuple[int, str] | None:
 
 def _values(scope: Message, name: bytes) -> list[bytes]:
     return [value for key, value in scope["headers"] if key == name]
+
+
+async def _send_on(where: bytes, send: Send) -> None:
+    headers = [(b"location", where), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 307, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _refuse(status: int, reason: str, send: Send) -> None:

@@ -48,7 +48,7 @@ class Session:
     def warnings(self) -> list[str]:
         """Return what a reviewer must know before judging."""
         reduced = sum(pair.reduced for pair in self.pairs.values())
-        found = []
+        found = [self.decisions.notice] if self.decisions.notice else []
         if reduced:
             found.append(
                 f"{reduced} of {len(self.pairs)} images were written at reduced size: their"

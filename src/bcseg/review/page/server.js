@@ -24,6 +24,7 @@ export async function send(path, values) {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ ...values, after: page.last }),
+    keepalive: true, // arrives even if the window is closed at once
     signal: AbortSignal.timeout(PATIENCE),
   });
   const news = await answer.json();
