@@ -21,6 +21,8 @@ _AXIS = 0.03  # radians from an axis direction
 _CURVATURE = 24.0  # in 1 / d: bins of the entropy reach so far to both sides
 _BINS = 36
 _DETAIL = (17, 33)  # harmonics of the contour: the first, and the one after the last
+_CORNERS = 16  # of the polygon that polygon_residual compares with
+_HALVINGS = 9  # of the search for that polygon's tolerance, from 0.5 d on: to 0.001 d
 _BODY = 0.4  # of the largest inscribed radius: a disc that the body of a lesion can hold
 _BODY_MOST = 0.12  # of d
 _LONGEST_TONGUE = 0.5  # of d
@@ -33,6 +35,8 @@ NAMES = (
     "axis_share",
     "curv_entropy",
     "contour_detail",
+    "polygon_residual",
+    "median_bend",
     "solidity",
     "compactness",
     "tongue",
@@ -62,6 +66,8 @@ def shape_scores(lesion: Neighbourhood, contour: Contour, outgrowth: Tongue) -> 
         "axis_share": _axis_share(contour),
         "curv_entropy": _entropy(contour.curvature),
         "contour_detail": _detail(contour, lesion.diameter),
+        "polygon_residual": _residual(contour, lesion.diameter),
+        "median_bend": math.log10(float(np.median(np.abs(contour.curvature))) + 0.1),
         "solidity": min(area / hull_area, 1.0) if hull_area else None,
         "compactness": min(4 * math.pi * area / contour.perimeter**2, 1.0),
         "tongue": outgrowth.score,
@@ -118,6 +124,19 @@ def _detail(contour: Contour, diameter: float) -> float:
     order = np.abs(np.fft.fftfreq(len(line)) * len(line))
     fine = (order >= _DETAIL[0]) & (order < _DETAIL[1])
     return math.log10(math.sqrt(float(power[fine].sum())) + 1e-5)
+
+
+def _residual(contour: Contour, diameter: float) -> float:
+    """Return log10 of the least tolerance of Douglas-Peucker, in d, that leaves 16 vertices."""
+    line = contour.points.astype(np.float32)[:, None, :]
+    low, high = 0.0, 0.5
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if len(cv2.approxPolyDP(line, middle * diameter, True)) > _CORNERS:
+            low = middle
+        else:
+            high = middle
+    return math.log10(high)
 
 
 def tongue(lesion: Neighbourhood) -> Tongue:
