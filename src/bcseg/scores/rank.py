@@ -39,6 +39,7 @@ IMAGE_TERMS = {
     "opt_margin": Term(1.30, 0.52, 2.0),
     "edge_gain": Term(0.34, 0.53, -1.0),
 }
+TERMS = ("shape", "image", "leak")  # of the precision
 _FARTHEST = 5.0  # spreads that a single score can be from the middle
 _SHAPE_KNEE, _IMAGE_KNEE = 0.5, 1.0  # a side above it adds little more
 _LEAK = 2.75  # what a whole leak costs
@@ -69,11 +70,15 @@ def precision_of(lesions: Sequence[Scores]) -> Array:
     of most precise masks does not make up for another that is worse. It depends on no other
     lesion. Without an image, its side counts as that of a precise mask in the middle.
     """
-    shape, image = side(lesions, SHAPE_TERMS), side(lesions, IMAGE_TERMS)
-    found = np.stack(
-        [doubt(shape, _SHAPE_KNEE), doubt(image, _IMAGE_KNEE), _LEAK * leak_evidence(lesions)]
-    ).sum(axis=0)
-    return np.where(np.isnan(shape) & np.isnan(image), np.nan, -found)
+    sides = np.stack([side(lesions, terms) for terms in (SHAPE_TERMS, IMAGE_TERMS)])
+    return np.where(np.isnan(sides).all(axis=0), np.nan, precision_terms(lesions).sum(axis=1))
+
+
+def precision_terms(lesions: Sequence[Scores]) -> Array:
+    """Return (lesions, 3), 0 at most: what shape, image and tongue speak against each mask."""
+    shape = doubt(side(lesions, SHAPE_TERMS), _SHAPE_KNEE)
+    image = doubt(side(lesions, IMAGE_TERMS), _IMAGE_KNEE)
+    return -np.stack([shape, image, _LEAK * leak_evidence(lesions)], axis=1)
 
 
 def doubt(values: Array, knee: float) -> Array:
