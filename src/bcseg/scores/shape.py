@@ -25,7 +25,7 @@ _CORNERS = 16  # of the polygon that polygon_residual compares with
 _HALVINGS = 9  # of the search for that polygon's tolerance, from 0.5 d on: to 0.001 d
 # the disc that covers the body of a lesion, for thin, usual and wide tongues: its radius as a share
 # of the largest inscribed one, and at most in d; what a tongue counts: wide ones are often real
-_BODIES = ((0.25, 0.07, 2.0), (0.4, 0.12, 1.0), (0.6, 0.18, 0.45))
+_BODIES = ((0.25, 0.07, 2.0), (0.4, 0.12, 1.0), (0.6, 0.18, 0.36))
 _LONGEST_TONGUE = 0.5  # of d
 
 NAMES = (
