@@ -16,6 +16,7 @@ from bcseg.pairs import PairsFolder
 from bcseg.scores import logistic
 from bcseg.scores.items import Measured
 from bcseg.scores.logistic import Scale
+from bcseg.scores.rank import TERMS
 from bcseg.scores.shape import Scores
 from bcseg.select.catalogue import Catalogue
 from bcseg.select.manifest import read_manifest
@@ -56,10 +57,8 @@ class Model:
     corrupted: int
 
     def document(self) -> dict[str, Any]:
-        """Return what the model was made of, and its weights in standard deviations."""
-        signed = [f"abs_{name}" for name in ("edge_offset", "edge_shift")]
-        names = (*logistic.FEATURES, *signed)
-        weights = zip(names, self.weights.tolist(), strict=False)
+        """Return what the model was made of, and its weights in spreads."""
+        weights = zip(logistic.NAMES, self.weights.tolist(), strict=False)
         return {
             "accepted_lesions": self.accepted,
             "corrupted_copies": self.corrupted,
@@ -70,12 +69,13 @@ class Model:
     def precision(self, dataset: str, lesions: Sequence[Scores]) -> NDArray[np.float64]:
         """Return the log odds that each is precise; NaN where no score is defined.
 
-        In a dataset without accepted masks the scores are scaled by its own mean and deviation.
+        In a dataset with fewer than 10 accepted masks the scores are scaled by all that it has.
         """
         values = logistic.features(lesions)
         scale = self.scales.get(dataset) or logistic.scale_of(values)
         found = logistic.evidence(logistic.standardised(values, scale), self.weights)
-        return np.where(np.isnan(values).all(axis=1), np.nan, found)
+        unknown = np.isnan(values[:, len(TERMS) :]).all(axis=1)
+        return np.where(unknown, np.nan, found)
 
 
 def fit_model(lesions: Mapping[str, Sequence[Measured]]) -> Model:
@@ -92,9 +92,11 @@ def fit_model(lesions: Mapping[str, Sequence[Measured]]) -> Model:
             continue
         accepted += len(clean)
         values = logistic.features([*clean, *spoilt])
+        scale = logistic.scale_of(values[: len(clean)])
         if len(clean) >= FEWEST:
-            scales[dataset] = logistic.scale_of(values)
-        scale = scales.get(dataset) or logistic.scale_of(values)
+            scales[dataset] = scale
+        else:
+            scale = logistic.scale_of(logistic.features([one.scores for one in measured]))
         parts.append(logistic.standardised(values, scale))
         labels.append(np.arange(len(values)) < len(clean))
     if accepted < FEWEST:

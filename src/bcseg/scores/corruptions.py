@@ -20,7 +20,6 @@ from bcseg.records import Ellipse, Polygon, Size
 
 Corruption = Callable[[Patch, NDArray[Any], np.random.Generator], Patch | None]
 
-LEAK_AREA = 0.1  # of the mask's area
 _TIP = (0.3, 0.5)  # of d: how far from the mask the tip of a leak lies
 _SMALLEST = 12  # pixels: a mask with fewer left is not made
 
@@ -101,35 +100,54 @@ def simplified(vertices: int) -> Corruption:
     return simplify
 
 
-def leak(patch: Patch, image: NDArray[Any], random: np.random.Generator) -> Patch | None:
-    """Add a tongue from the contour into the brightest neighbourhood, a tenth of the area.
+def leaking(area: float, tip: tuple[float, float] = _TIP, *, dark: bool = False) -> Corruption:
+    """Return a leak: a tongue from the contour into the brightest (`dark`: darkest) neighbourhood.
 
-    The brightest place at 0.3 to 0.5 d from the mask, on the image smoothed by 0.05 d, is joined
-    to the nearest pixel of the mask. The tongue is 1.5 times as wide at one end as at the other.
+    The brightest place at `tip` times d from the mask, on the image smoothed by 0.05 d, is joined
+    to the nearest pixel of the mask. The tongue is 1.5 times as wide at one end as at the other,
+    and so wide that the mask grows by `area` of its own.
     """
-    d = diameter(patch)
-    margin = math.ceil(0.9 * d) + 2
-    top, left = patch.top - margin, patch.left - margin
-    mask = np.pad(patch.pixels, margin).view(np.uint8)
+
+    def leak(patch: Patch, image: NDArray[Any], random: np.random.Generator) -> Patch | None:
+        d = diameter(patch)
+        margin = math.ceil((tip[1] + 0.4) * d) + 2
+        top, left = patch.top - margin, patch.left - margin
+        mask = np.pad(patch.pixels, margin).view(np.uint8)
+        ends = _ends(mask, _cut_out(image, top, left, mask.shape), tip, d, dark=dark)
+        taper = np.linspace(1.2, 0.8, 24)[:: 1 if random.uniform() < 0.5 else -1]
+        if ends is None:
+            return None
+        low, high = 1.0, 0.6 * d
+        for _ in range(10):
+            width = (low + high) / 2
+            marked = _tongue(mask, *ends, width * taper)
+            if np.count_nonzero(marked) < (1 + area) * patch.area:
+                low = width
+            else:
+                high = width
+        return _inside(patch_of(marked > 0, top, left), image)
+
+    return leak
+
+
+def _ends(
+    mask: NDArray[np.uint8],
+    image: NDArray[np.float32],
+    tip: tuple[float, float],
+    d: float,
+    *,
+    dark: bool,
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Return where a leak starts and ends (row, column); None without room for it."""
     away = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    bright = _cut_out(image, top, left, mask.shape)
-    smooth = cv2.GaussianBlur(np.nan_to_num(bright), (0, 0), max(0.05 * d, 0.5))
-    allowed = (away >= _TIP[0] * d) & (away <= _TIP[1] * d) & np.isfinite(bright)
+    smooth = cv2.GaussianBlur(np.nan_to_num(image), (0, 0), max(0.05 * d, 0.5))
+    allowed = (away >= tip[0] * d) & (away <= tip[1] * d) & np.isfinite(image)
     if not allowed.any():
         return None
-    tip = np.array(np.unravel_index(int(np.where(allowed, smooth, -np.inf).argmax()), mask.shape))
+    wanted = np.where(allowed, -smooth if dark else smooth, -np.inf)
+    end = np.array(np.unravel_index(int(wanted.argmax()), mask.shape))
     near = np.argwhere(mask > 0)
-    root = near[int(((near - tip) ** 2).sum(axis=1).argmin())]
-    taper = np.linspace(1.2, 0.8, 24)[:: 1 if random.uniform() < 0.5 else -1]
-    low, high = 1.0, 0.6 * d
-    for _ in range(10):
-        width = (low + high) / 2
-        marked = _tongue(mask, root, tip, width * taper)
-        if np.count_nonzero(marked) < (1 + LEAK_AREA) * patch.area:
-            low = width
-        else:
-            high = width
-    return _inside(patch_of(marked > 0, top, left), image)
+    return near[int(((near - end) ** 2).sum(axis=1).argmin())], end
 
 
 def _tongue(
@@ -186,11 +204,21 @@ CORRUPTIONS: Mapping[str, Corruption] = {
     "8 vertices": simplified(8),
     "10 vertices": simplified(10),
     "12 vertices": simplified(12),
-    "leak": leak,
+    "leak": leaking(0.1),
 }
 
 # not part of a calibration: what flags name, and what shape scores take for precision
 OTHERS: Mapping[str, Corruption] = {"box": box, "wobble": wobble}
+
+# not part of a calibration either: leaks of other kinds than the one above
+LEAKS: Mapping[str, Corruption] = {
+    "into dark tissue": leaking(0.1, dark=True),
+    "half as large": leaking(0.05),
+    "twice as large": leaking(0.2),
+    "thin": leaking(0.04, (0.4, 0.6)),
+    "long": leaking(0.1, (0.6, 0.8)),
+    "short and wide": leaking(0.15, (0.2, 0.3)),
+}
 
 
 def _size(image: NDArray[Any]) -> Size:

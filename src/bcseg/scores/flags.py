@@ -70,8 +70,10 @@ FLAGS: Mapping[str, tuple[str, Callable[[Facts], bool]]] = {
         ),
     ),
     "leak": (
-        "tongue >= 0.025, from 24 px on",
-        lambda s: _value(s, "tongue") >= 0.025 and _large(s, _ROUGHLY),
+        "tongue >= 0.025 and tongue_edge < 0.9, from 24 px on",
+        lambda s: (
+            _value(s, "tongue") >= 0.025 and _value(s, "tongue_edge") < 0.9 and _large(s, _ROUGHLY)
+        ),
     ),
     "outside_breast": (
         "outside_breast >= 0.05",

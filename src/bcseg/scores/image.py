@@ -24,7 +24,10 @@ _RING = 0.25  # of d: width of the ring that is compared with the lesion
 _WEAK = 0.25  # of the best fall along the normal
 _FEWEST = 0.25  # of the contour must lie inside the image
 _NEAR = 4  # samples: an edge so near to the contour supports it
+_WIDE = 0.03  # of d: a coarser Gaussian, under which texture makes fewer edges
 _BESIDE = 0.12  # of d: what lies beside a tongue
+_BY_TONGUE = 0.05  # of d: so near to a tongue, the contour is the tongue's
+_SUPPORT = 3  # samples: an edge so near to a tongue's contour supports the tongue
 _LEAST_TONGUE = 0.002  # score below which a tongue is not looked at
 
 NAMES = (
@@ -38,8 +41,11 @@ NAMES = (
     "edge_shift",
     "edge_gain",
     "move",
+    "edge_peak",
+    "fall_rank",
     "gap_share",
     "tongue_step",
+    "tongue_edge",
 )
 
 Array = NDArray[np.float64]
@@ -62,22 +68,29 @@ def image_scores(lesion: Neighbourhood, contour: Contour, outgrowth: Tongue) -> 
     if lesion.image is None:
         return dict.fromkeys(NAMES)
     asked = ~contour.on_frame
-    smooth = cv2.GaussianBlur(lesion.image, (0, 0), max(_SMOOTH * lesion.diameter, 0.5))
-    spread = float(smooth.std())
-    if np.count_nonzero(asked) < max(8, _FEWEST * len(asked)) or spread <= 1e-6 * float(
-        np.abs(smooth).max()
-    ):
+    smooth, wide = (_smoothed(lesion.image, size * lesion.diameter) for size in (_SMOOTH, _WIDE))
+    if np.count_nonzero(asked) < max(8, _FEWEST * len(asked)) or smooth is None or wide is None:
         return dict.fromkeys(NAMES)
-    smooth = (smooth - float(smooth.mean())) / spread
     profiles = _profiles(smooth, contour, lesion.diameter, asked)
     return {
-        **_gradient_scores(smooth, contour, profiles, lesion.diameter, asked),
+        **_gradient_scores(smooth, contour, lesion.diameter, asked),
         **_edge_scores(profiles.falls),
         "contrast": _contrast(lesion),
         "opt_margin": _margin(profiles, contour.normals[asked]),
         **_movement(profiles, contour.normals[asked]),
+        **_peak(_profiles(wide, contour, lesion.diameter, asked).falls),
         **_local(lesion, profiles, outgrowth),
+        "tongue_edge": _tongue_edge(lesion, contour.points[asked], profiles.falls, outgrowth),
     }
+
+
+def _smoothed(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32] | None:
+    """Return the smoothed image in units of its own spread, its mean 0; None for a flat one."""
+    smooth = cv2.GaussianBlur(image, (0, 0), max(sigma, 0.5))
+    spread = float(smooth.std())
+    if spread <= 1e-6 * float(np.abs(smooth).max()):
+        return None
+    return np.asarray((smooth - float(smooth.mean())) / spread, np.float32)
 
 
 def _profiles(
@@ -95,7 +108,6 @@ def _profiles(
 def _gradient_scores(
     smooth: NDArray[np.float32],
     contour: Contour,
-    profiles: Profiles,
     diameter: float,
     asked: NDArray[np.bool_],
 ) -> Scores:
@@ -128,6 +140,23 @@ def _edge_scores(falls: Array) -> Scores:
         "edge_offset_abs": float(np.abs(best).mean()) / 100,
         "edge_offset": float(best.mean()) / 100,
         "weak_share": float(weak.mean()),
+    }
+
+
+def _peak(falls: Array) -> Scores:
+    """Return how far the contour stands out among its parallels, and among places point by point.
+
+    `edge_peak`: its mean fall above that of all parallels to +-0.2 d, in their standard
+    deviations. `fall_rank`: the share of places along the normals with a lesser fall.
+    """
+    middle = falls.shape[1] // 2
+    band = falls[:, middle - _BAND : middle + _BAND + 1]
+    mean = band.mean(axis=0)
+    deviation = float(mean.std())
+    own = band[:, _BAND : _BAND + 1]
+    return {
+        "edge_peak": float(mean[_BAND] - mean.mean()) / deviation if deviation > 0 else None,
+        "fall_rank": float((band < own).sum()) / (band.size - len(band)),
     }
 
 
@@ -230,6 +259,28 @@ def _tongue_step(lesion: Neighbourhood, outgrowth: Tongue) -> float | None:
     if not body.any() or spread <= 0:
         return None
     return float(lesion.image[body].mean() - lesion.image[part].mean()) / spread
+
+
+def _tongue_edge(
+    lesion: Neighbourhood, points: Array, falls: Array, outgrowth: Tongue
+) -> float | None:
+    """Return how well an edge supports the contour of the longest tongue; None without a tongue.
+
+    At each point of the contour within 0.05 d of the tongue: the share of places along the normal
+    (+-0.2 d) with a lesser fall than the best one within 0.03 d.
+    """
+    if outgrowth.score < _LEAST_TONGUE:
+        return None
+    away = cv2.distanceTransform((~outgrowth.mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    last = np.array(away.shape[::-1]) - 1
+    columns, rows = np.clip(np.rint(points).astype(np.int64), 0, last).T
+    beside = away[rows, columns] <= _BY_TONGUE * lesion.diameter
+    if not beside.any():
+        return None
+    middle = falls.shape[1] // 2
+    band = falls[beside, middle - _BAND : middle + _BAND + 1]
+    best = band[:, _BAND - _SUPPORT : _BAND + _SUPPORT + 1].max(axis=1)
+    return float((band < best[:, None]).mean())
 
 
 def _longest(low: NDArray[np.bool_]) -> int:

@@ -13,19 +13,38 @@ from numpy.typing import NDArray
 
 from bcseg.scores.shape import Scores
 
-# weights of the standardised scores; below zero, a larger score is less precise
-SHAPE_WEIGHTS = {"contour_detail": 2.0, "dp_per_perim": 3.0}
-IMAGE_WEIGHTS = {
-    "opt_margin": 2.0,
-    "edge_percentile": 1.0,
-    "weak_share": -1.0,
-    "edge_offset_abs": -1.0,
-    "edge_gain": -1.0,
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A score in a side: its median and half its 16 to 84 % range over precise masks.
+
+    `weight`: below zero, a larger score is less precise.
+    """
+
+    middle: float
+    spread: float
+    weight: float
+
+
+# of the clean masks of the half of bench/scores.py on which everything here was chosen
+SHAPE_TERMS = {
+    "contour_detail": Term(-2.10, 0.21, 1.0),
+    "polygon_residual": Term(-1.37, 0.21, 1.0),
+    "median_bend": Term(0.72, 0.16, 1.0),
 }
+IMAGE_TERMS = {
+    "edge_peak": Term(1.65, 0.51, 2.0),
+    "fall_rank": Term(0.71, 0.094, 2.0),
+    "edge_percentile": Term(0.62, 0.088, 2.0),
+    "opt_margin": Term(1.30, 0.52, 2.0),
+    "edge_gain": Term(0.34, 0.53, -1.0),
+}
+TERMS = ("shape", "image", "leak")  # of the precision
+_FARTHEST = 5.0  # spreads that a single score can be from the middle
+_SHAPE_KNEE, _IMAGE_KNEE = 0.5, 1.0  # a side above it adds little more
+_LEAK = 2.75  # what a whole leak costs
 _LEAK_RAMP = (0.02, 0.03)  # of `tongue`: from no leak to a whole one
-_LEAK_LEVELS = (5.0, 0.4)  # what they are worth: beyond doubt, and little above the middle
-_SOFTNESS = 1.5  # of the minimum: 0 would be the least, infinity the mean
-_FARTHEST = 3.0  # deviations that a single score can be from the median
+_SUPPORT_RAMP = (0.8, 0.95)  # of `tongue_edge`: from no edge round the tongue to a real tongue
 
 Array = NDArray[np.float64]
 
@@ -40,25 +59,46 @@ class Ranks:
 
 
 def rank_lesions(lesions: Sequence[Scores]) -> list[Ranks]:
-    """Return the ranks of all lesions of a dataset; one without any score ranks lowest.
+    """Return the ranks of all lesions of a dataset; one without any score ranks lowest."""
+    return ranks_from(lesions, precision_of(lesions))
 
-    A mask is as precise as its worst side: the precision is the soft minimum
-    -1.5 log(sum(exp(-z / 1.5))) of what shape, image and the lack of a tongue say.
+
+def precision_of(lesions: Sequence[Scores]) -> Array:
+    """Return what the precision of each is ranked by, 0 at most; NaN without any score.
+
+    The sum of what shape, image and tongue speak against a mask: a side that is better than that
+    of most precise masks does not make up for another that is worse. It depends on no other
+    lesion. Without an image, its side counts as that of a precise mask in the middle.
     """
-    shape, image = side(lesions, SHAPE_WEIGHTS), side(lesions, IMAGE_WEIGHTS)
-    low, high = _LEAK_RAMP
-    leak = np.clip((np.nan_to_num(column(lesions, "tongue")) - low) / (high - low), 0, 1)
-    sides = np.stack([shape, image, np.interp(leak, (0, 1), _LEAK_LEVELS)])
-    sides[:2][:, np.isnan(shape) & np.isnan(image)] = -np.inf
-    known = np.where(np.isnan(sides), np.inf, sides)
-    precision = -_SOFTNESS * np.log(np.exp(-known / _SOFTNESS).sum(axis=0))
-    return ranks_from(lesions, precision)
+    sides = np.stack([side(lesions, terms) for terms in (SHAPE_TERMS, IMAGE_TERMS)])
+    return np.where(np.isnan(sides).all(axis=0), np.nan, precision_terms(lesions).sum(axis=1))
+
+
+def precision_terms(lesions: Sequence[Scores]) -> Array:
+    """Return (lesions, 3), 0 at most: what shape, image and tongue speak against each mask."""
+    shape = doubt(side(lesions, SHAPE_TERMS), _SHAPE_KNEE)
+    image = doubt(side(lesions, IMAGE_TERMS), _IMAGE_KNEE)
+    return -np.stack([shape, image, _LEAK * leak_evidence(lesions)], axis=1)
+
+
+def doubt(values: Array, knee: float) -> Array:
+    """Return log(1 + exp(knee - z)): near 0 above the knee, growing by 1 for each spread below."""
+    found: Array = np.logaddexp(0.0, knee - np.nan_to_num(values))
+    return found
+
+
+def leak_evidence(lesions: Sequence[Scores]) -> Array:
+    """Return from 0 to 1 how sure a lesion has a tongue that no edge supports."""
+    tongue, support = column(lesions, "tongue"), column(lesions, "tongue_edge")
+    unsupported = 1 - np.interp(np.nan_to_num(support), _SUPPORT_RAMP, (0.0, 1.0))
+    found: Array = np.interp(np.nan_to_num(tongue), _LEAK_RAMP, (0.0, 1.0)) * unsupported
+    return found
 
 
 def ranks_from(lesions: Sequence[Scores], precision: Array) -> list[Ranks]:
     """Return ranks by any measure of precision; NaN ranks lowest."""
-    shape = percentiles(side(lesions, SHAPE_WEIGHTS))
-    image = percentiles(side(lesions, IMAGE_WEIGHTS))
+    shape = percentiles(side(lesions, SHAPE_TERMS))
+    image = percentiles(side(lesions, IMAGE_TERMS))
     place = percentiles(np.where(np.isnan(precision), -np.inf, precision))
     return [
         Ranks(_cell(one), _cell(other), float(both))
@@ -76,27 +116,16 @@ def column(lesions: Sequence[Scores], name: str) -> Array:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
-def side(lesions: Sequence[Scores], weights: Mapping[str, float]) -> Array:
-    """Return the weighted mean of standardised scores, standardised; NaN where none is defined."""
+def side(lesions: Sequence[Scores], terms: Mapping[str, Term]) -> Array:
+    """Return the weighted mean of the defined scores in spreads; NaN where none is defined."""
     total, weight = np.zeros(len(lesions)), np.zeros(len(lesions))
-    for name, factor in weights.items():
-        found = np.clip(_standardised(column(lesions, name)), -_FARTHEST, _FARTHEST)
-        known = ~np.isnan(found)
-        total[known] += factor * found[known]
-        weight[known] += abs(factor)
-    mean = np.where(weight > 0, total / np.maximum(weight, 1e-9), np.nan)
-    return np.clip(_standardised(mean), -3 * _FARTHEST, 3 * _FARTHEST)
-
-
-def _standardised(values: Array) -> Array:
-    """Return values from their median in units of half their 16 to 84 % range; NaN stays."""
-    known = values[~np.isnan(values)]
-    if not known.size:
-        return values
-    low, middle, high = np.quantile(known, [0.16, 0.5, 0.84])
-    spread = (high - low) / 2 or float(known.std()) or 1.0
-    moved: Array = (values - middle) / spread
-    return moved
+    for name, term in terms.items():
+        moved = (column(lesions, name) - term.middle) / term.spread
+        known = ~np.isnan(moved)
+        total[known] += term.weight * np.clip(moved[known], -_FARTHEST, _FARTHEST)
+        weight[known] += abs(term.weight)
+    mean: Array = np.where(weight > 0, total / np.maximum(weight, 1e-9), np.nan)
+    return mean
 
 
 def percentiles(values: Array) -> Array:

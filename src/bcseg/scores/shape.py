@@ -21,8 +21,11 @@ _AXIS = 0.03  # radians from an axis direction
 _CURVATURE = 24.0  # in 1 / d: bins of the entropy reach so far to both sides
 _BINS = 36
 _DETAIL = (17, 33)  # harmonics of the contour: the first, and the one after the last
-_BODY = 0.4  # of the largest inscribed radius: a disc that the body of a lesion can hold
-_BODY_MOST = 0.12  # of d
+_CORNERS = 16  # of the polygon that polygon_residual compares with
+_HALVINGS = 9  # of the search for that polygon's tolerance, from 0.5 d on: to 0.001 d
+# the disc that covers the body of a lesion, for thin, usual and wide tongues: its radius as a share
+# of the largest inscribed one, and at most in d; what a tongue counts: wide ones are often real
+_BODIES = ((0.25, 0.07, 2.0), (0.4, 0.12, 1.0), (0.6, 0.18, 0.36))
 _LONGEST_TONGUE = 0.5  # of d
 
 NAMES = (
@@ -33,6 +36,8 @@ NAMES = (
     "axis_share",
     "curv_entropy",
     "contour_detail",
+    "polygon_residual",
+    "median_bend",
     "solidity",
     "compactness",
     "tongue",
@@ -41,7 +46,7 @@ NAMES = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tongue:
-    """The longest blunt tongue of a lesion; `score`: its share of the area times its length."""
+    """The foremost blunt tongue of a lesion; `score`: share of the area x length x its weight."""
 
     mask: Mask
     score: float
@@ -62,6 +67,8 @@ def shape_scores(lesion: Neighbourhood, contour: Contour, outgrowth: Tongue) -> 
         "axis_share": _axis_share(contour),
         "curv_entropy": _entropy(contour.curvature),
         "contour_detail": _detail(contour, lesion.diameter),
+        "polygon_residual": _residual(contour, lesion.diameter),
+        "median_bend": math.log10(float(np.median(np.abs(contour.curvature))) + 0.1),
         "solidity": min(area / hull_area, 1.0) if hull_area else None,
         "compactness": min(4 * math.pi * area / contour.perimeter**2, 1.0),
         "tongue": outgrowth.score,
@@ -120,27 +127,55 @@ def _detail(contour: Contour, diameter: float) -> float:
     return math.log10(math.sqrt(float(power[fine].sum())) + 1e-5)
 
 
-def tongue(lesion: Neighbourhood) -> Tongue:
-    """Return the longest blunt tongue of a lesion.
+def _residual(contour: Contour, diameter: float) -> float:
+    """Return log10 of the least tolerance of Douglas-Peucker, in d, that leaves 16 vertices."""
+    line = contour.points.astype(np.float32)[:, None, :]
+    low, high = 0.0, 0.5
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if len(cv2.approxPolyDP(line, middle * diameter, True)) > _CORNERS:
+            low = middle
+        else:
+            high = middle
+    return math.log10(high)
 
-    The body of a lesion is what a disc of 0.4 times the radius of its largest inscribed disc (at
-    most 0.12 d) covers inside it. A tongue is a part outside the body that a disc half as large
-    can enter: thin spicules are none. Its length in d, at most 0.5, is counted from the body.
+
+def tongue(lesion: Neighbourhood) -> Tongue:
+    """Return the foremost blunt tongue of a lesion.
+
+    The body of a lesion is what a disc covers inside it. A tongue is a part outside the body that
+    a disc half as large can enter: thin spicules are none. Its length in d, at most 0.5, is
+    counted from the body. Discs of three sizes find tongues of three widths; the one that counts
+    most is returned.
     """
     mask = cv2.copyMakeBorder(lesion.mask.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     depth = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_5)
-    radius = min(_BODY * float(depth.max()), _BODY_MOST * lesion.diameter)
+    found = []
+    for share, most, weight in _BODIES:
+        radius = min(share * float(depth.max()), most * lesion.diameter)
+        found.append(_tongue(mask, depth, radius, (lesion.diameter, weight)))
+    return max(found, key=lambda one: one.score)
+
+
+def _tongue(
+    mask: NDArray[Any], depth: NDArray[Any], radius: float, unit: tuple[float, float]
+) -> Tongue:
+    """Return the longest tongue outside a body of one disc; `unit`: d, and what its score counts.
+
+    `mask` and `depth`, the distance to the outside, have a border of one pixel.
+    """
+    diameter, weight = unit
     from_blunt, from_body = _from_disc(depth, radius / 2), _from_disc(depth, radius)
     blunt = (from_blunt <= radius / 2 + 1) & (mask > 0)
     rest = (blunt & (from_body > radius + 1)).view(np.uint8)
     _, parts, measures, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
     if len(measures) < 2:
-        return Tongue(np.zeros_like(lesion.mask), 0.0)
+        return Tongue(np.zeros_like(mask[1:-1, 1:-1], dtype=np.bool_), 0.0)
     row, column = np.unravel_index(int(np.where(rest > 0, from_body, 0).argmax()), rest.shape)
     number = int(parts[row, column])
-    length = min(float(from_body[row, column] - radius) / lesion.diameter, _LONGEST_TONGUE)
+    length = min(float(from_body[row, column] - radius) / diameter, _LONGEST_TONGUE)
     share = float(measures[number, cv2.CC_STAT_AREA]) / np.count_nonzero(mask)
-    return Tongue(np.equal(parts, number)[1:-1, 1:-1], share * length)
+    return Tongue(np.equal(parts, number)[1:-1, 1:-1], weight * share * length)
 
 
 def _from_disc(depth: NDArray[Any], radius: float) -> NDArray[Any]:

@@ -18,12 +18,14 @@ CHECKS = (
 )
 SHAPE = (
     *("ellipse_iou", "ellipse_rms", "dp_per_perim", "straight_share", "axis_share"),
-    *("curv_entropy", "contour_detail", "solidity", "compactness", "tongue"),
+    *("curv_entropy", "contour_detail", "polygon_residual", "median_bend"),
+    *("solidity", "compactness", "tongue"),
 )
 IMAGE = (
     *("grad_align", "edge_percentile", "edge_offset_abs", "edge_offset", "edge_offset_px"),
     *("edge_offset_mm", "edge_shift", "edge_shift_px", "edge_shift_mm", "edge_gain", "move"),
-    *("weak_share", "contrast", "opt_margin", "gap_share", "tongue_step"),
+    *("weak_share", "contrast", "opt_margin", "edge_peak", "fall_rank"),
+    *("gap_share", "tongue_step", "tongue_edge"),
 )
 ANNOTATION = (
     *("source_shape", "source_points", "points_per_mm", "longest_run", "spacing_variation"),
