@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from archives import document, rows
 from bcseg import pairs
 from bcseg.errors import UsageError
 from bcseg.pairs import PairsFolder
-from bcseg.scores.table import COLUMNS, DIRECTIONS, KEYS, SCORES, table_bytes
+from bcseg.scores.table import SCORES, table_bytes
 from bcseg.select import Selecting, select_pairs
 from small_root import Root
 
@@ -323,21 +322,6 @@ def test_the_order_does_not_depend_on_the_order_of_the_tables(ranked: Root) -> N
     ranked.scores.reverse()
     ranked.write()
     assert sorted(ranked.ids(top=3, per_patient=1)) == first
-
-
-def test_directions_are_those_of_the_documentation() -> None:
-    text = (REPOSITORY / "docs/scores.md").read_text(encoding="utf-8")
-    signs: dict[str, float] = {}
-    for line in text[: text.index("### Flags")].splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        sign = next((cell for cell in cells[1:] if cell in ("+", "-")), "")
-        for name in re.findall(r"`(\w+)`", cells[0]) if line.startswith("|") else ():
-            assert name in COLUMNS
-            if sign:
-                signs[name] = 1.0 if sign == "+" else -1.0
-    ranks = dict.fromkeys(("shape_rank", "image_rank", "precision_rank"), 1.0)
-    assert signs | ranks == DIRECTIONS
-    assert not DIRECTIONS.keys() & {*KEYS, "flags"}
 
 
 # ------------------------------------------------------------------------------ what is written

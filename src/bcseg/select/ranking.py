@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bcseg.errors import UsageError
 from bcseg.names import nearest
-from bcseg.scores.table import DIRECTIONS
+from bcseg.scores.table import LESS_IS_PRECISE, MORE_IS_PRECISE
 from bcseg.select.columns import COLUMNS, FLAG_NAMES, Column, column_of
 from bcseg.select.facts import Tables
 
@@ -61,7 +61,8 @@ def order_of(by: str) -> Order:
             f"--by: {flag or f'no column is called {name!r}{mean}'}",
             hint="a score of docs/scores.md, such as precision_rank, edge_offset_abs, contrast",
         )
-    better = DIRECTIONS.get(column[1], 0.0) if column[0] == "score" else 0.0
+    better = float(column[1] in MORE_IS_PRECISE) - float(column[1] in LESS_IS_PRECISE)
+    better = better if column[0] == "score" else 0.0
     sign = {"+": 1.0, "-": -1.0}.get(by.strip()[:1]) or better
     if not sign:
         raise UsageError(
