@@ -6,7 +6,7 @@ import { $, chosenLesion, keyOf, page, put } from "./state.js";
 // What says most about a contour comes first; a table holds some forty scores.
 const SCORES = {
   precision_rank: "precision rank", shape_rank: "shape rank", image_rank: "image rank",
-  edge_offset_mm: "edge offset, mm (+ loose)", edge_offset_px: "edge offset, px (+ loose)",
+  edge_offset_mm: "edge offset, mm (− loose)", edge_offset_px: "edge offset, px (− loose)",
   ellipse_iou: "like an ellipse", grad_align: "edge along the contour", weak_share: "share without an edge",
   straight_share: "straight share", tongue: "tongues", solidity: "solidity",
 };
