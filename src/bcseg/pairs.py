@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import hashlib
 import io
 import json
 import re
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from bcseg.errors import UsageError
-from bcseg.store import write_atomic
+from bcseg.store import remove_tree, write_atomic
 
 FORMAT = 2  # of the pairs folder: raised by every change of pixels or tables
 SCHEMA_VERSION = 1  # of JSON documents on stdout and of dataset.json
@@ -80,9 +80,19 @@ class PairsFolder:
 
     def archive(self) -> Iterator[dict[str, Any]]:
         """Yield the lines of lesions.jsonl.gz."""
-        with gzip.open(self.path / ARCHIVE, "rt", encoding="utf-8") as file:
+        with open_archive(self.path) as file:
             for line in file:
                 yield json.loads(line)
+
+
+@contextlib.contextmanager
+def open_archive(folder: Path) -> Generator[TextIO, None, None]:
+    """Open lesions.jsonl.gz for reading, as text."""
+    with (
+        (folder / ARCHIVE).open("rb") as packed,
+        gzip.open(packed, "rt", encoding="utf-8") as file,
+    ):
+        yield file
 
 
 def read_rows(path: Path, *, strict: bool = False) -> list[Row]:
@@ -167,7 +177,7 @@ def remove_pair(folder: Path, record_id: str) -> None:
     """Remove every file of a pair, whether a table knows it or not."""
     for part in ("images", "masks"):
         (folder / part / f"{record_id}.png").unlink(missing_ok=True)
-    shutil.rmtree(folder / "lesions" / record_id, ignore_errors=True)
+    remove_tree(folder / "lesions" / record_id)
 
 
 def content_sha256(folder: Path) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,14 @@ from bcseg.run import Run, State
 from bcseg.run import copies as copies
 from bcseg.settings import Settings, differences
 from bcseg.source import Source, read
-from bcseg.store import Journal, is_trace, remove_parts, write_atomic
+from bcseg.store import (
+    free_bytes,
+    is_trace,
+    remove_parts,
+    remove_tree,
+    sizes,
+    write_atomic,
+)
 from bcseg.text import counted
 
 # bytes written for each byte of a source image, by ending: measured on full-size images
@@ -136,10 +142,11 @@ def decide(state: State, identity: dict[str, Any]) -> None:
         for record_id in state.pruned:
             journal.forget(record_id)
     gone = set(state.gone)
+    size_of = sizes(state.folder)
     state.todo = [
         record
         for record_id, record in state.records.items()
-        if record_id not in gone and not _is_done(state, record)
+        if record_id not in gone and not _is_done(state, record, size_of)
     ]
     state.table_hashes = _table_hashes(state)
 
@@ -178,7 +185,7 @@ def _hide_from_git(folder: Path) -> None:
 def _clear(folder: Path) -> None:
     """Remove what earlier runs wrote, and nothing else."""
     for name in ("images", "masks", "lesions"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+        remove_tree(folder / name)
     for name in (*pairs.COLUMNS, pairs.ARCHIVE, pairs.DATASET):
         (folder / name).unlink(missing_ok=True)
 
@@ -206,12 +213,11 @@ def _is_gone(entry: dict[str, Any], record: Record | None, names: set[str]) -> b
     return len(needed - names) > len(now - {file_of(name) for name in before})
 
 
-def _is_done(state: State, record: Record) -> bool:
+def _is_done(state: State, record: Record, size_of: Callable[[str], int]) -> bool:
     entry = state.journal.get(record.record_id)
     if entry is None or entry["fate"] == "failed" or entry["key"] != key(state, record):
         return False
-    sizes = entry["written"].items()
-    if any(_size(state.folder / name) != size for name, size in sizes):
+    if any(size_of(name) != size for name, size in entry["written"].items()):
         return False
     try:
         stamps = {name: state.source.stamp(name) for name in entry["stamps"]}
@@ -251,13 +257,6 @@ def sha256_of(source: Source, name: str) -> str:
     return hashlib.sha256(read(source, name)).hexdigest()
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
-
-
 def announce(state: State) -> None:
     """Say what is expected; refuse when the disk is too small."""
     wanted = [record for record in state.todo if _may_be_written(record, state.settings)]
@@ -271,8 +270,7 @@ def announce(state: State) -> None:
         f"{state.info.name}: up to {counted(len(wanted), 'pair')}, about {size / 1e9:.2g} GB and "
         f"{max(1, round(seconds / 60))} min with {counted(jobs, 'job')}{kept}"
     )
-    place = next(p for p in (state.folder, *state.folder.absolute().parents) if p.exists())
-    free = shutil.disk_usage(place).free + state.old_bytes
+    free = free_bytes(state.folder) + state.old_bytes
     if size * _MARGIN > free:
         raise UsageError(
             f"the disk is too small: about {size / 1e9:.2g} GB are needed, {free / 1e9:.2g} free",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+from bcseg.cloud import CloudPath, is_cloud
 from bcseg.errors import EXIT_FINDINGS, BcsegError, RecordError, UsageError
 
 PART = ".part"
@@ -48,6 +50,9 @@ def write_pair(path: Path, data: bytes) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
+    if is_cloud(path):
+        path.write_bytes(data)  # whole or not at all, by itself
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     # a killed run's workers may live on for a moment: no two processes share a temporary file
     part = path.with_name(f".{path.name}.{os.getpid()}{PART}")
@@ -73,9 +78,58 @@ def _refusals_of(path: Path) -> Generator[None, None, None]:
 
 def remove_parts(folder: Path) -> None:
     """Remove temporary files that a killed run left in a pairs folder."""
+    if is_cloud(folder):
+        return  # there are none
     for part in folder.rglob(f".*{PART}"):
         if part.is_file():
             part.unlink(missing_ok=True)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with everything in it, if it is there."""
+    if isinstance(folder, CloudPath):
+        folder.remove_below()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def files_below(folder: Path, *parts: str) -> Iterator[str]:
+    """Yield the names, from `folder`, of all files below some folders in it."""
+    for part in parts:
+        if isinstance(folder, CloudPath):
+            below = folder / part
+            yield from (f"{part}/{name}" for name in below.objects())
+            continue
+        for place, _, names in os.walk(folder / part):
+            relative = Path(place).relative_to(folder).as_posix()
+            yield from (f"{relative}/{name}" for name in names)
+
+
+def sizes(folder: Path) -> Callable[[str], int]:
+    """Return a function that tells the size of a file in a folder by its name, -1 for none.
+
+    On object storage all sizes come from one listing, taken now: a question an object would take
+    longer than making a small pair.
+    """
+    if isinstance(folder, CloudPath):
+        listed = {name: int(info["size"]) for name, info in folder.objects().items()}
+        return lambda name: listed.get(name, -1)
+
+    def size(name: str) -> int:
+        try:
+            return (folder / name).stat().st_size
+        except OSError:
+            return -1
+
+    return size
+
+
+def free_bytes(folder: Path) -> float:
+    """Return how much room there is for a folder, made or not; object storage has no end."""
+    if is_cloud(folder):
+        return float("inf")
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(place).free
 
 
 def is_trace(name: str) -> bool:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from bcseg.cloud import place
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, only.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colours (as NO_COLOR=1).")]
@@ -17,6 +19,8 @@ DryRun = Annotated[
 Root = Annotated[
     Path | None,
     typer.Argument(
+        parser=place,
+        metavar="ROOT",
         help="Root with pairs folders, or one of them: else BCSEG_DATA, else ./bcseg-data.",
         show_default=False,
     ),
@@ -25,4 +29,4 @@ Root = Annotated[
 
 def root_of(given: Path | None) -> Path:
     """Return the root that a command works on."""
-    return given or Path(os.environ.get("BCSEG_DATA") or "bcseg-data")
+    return given or place(os.environ.get("BCSEG_DATA") or "bcseg-data")

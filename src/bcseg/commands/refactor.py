@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bcseg.cloud import place
 from bcseg.commands.options import DryRun, Json, NoColor, Quiet, root_of
 from bcseg.console import Progress, out
 from bcseg.errors import UsageError
@@ -24,12 +25,21 @@ def refactor(
     dataset: Annotated[
         str, typer.Argument(help="bcdr, cbis, cdd, csaw, inbreast, or a Python file.")
     ],
-    source: Annotated[Path, typer.Argument(help="The raw archive: its folder, .zip or .tar.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            parser=place,
+            metavar="SOURCE",
+            help="The raw archive: its folder, .zip or .tar, here or on s3://.",
+        ),
+    ],
     root: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
+            parser=place,
+            metavar="ROOT",
             help="Root to write to: else BCSEG_DATA, else ./bcseg-data.",
             show_default=False,
         ),
@@ -147,6 +157,8 @@ def refactor(
     like: Annotated[
         Path | None,
         typer.Option(
+            parser=place,
+            metavar="FILE",
             help="dataset.json of an earlier run: do it again, and say whether it is identical.",
             rich_help_panel=RUN,
         ),
