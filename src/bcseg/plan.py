@@ -13,6 +13,7 @@ from bcseg.adapters.base import Adapter, packed_hint
 from bcseg.errors import ArchiveError, RecordError, UsageError
 from bcseg.ledger import NEEDED, file_of, unprocessed_items
 from bcseg.records import Index, Record
+from bcseg.remote import journal_of
 from bcseg.run import Run, State
 from bcseg.run import copies as copies
 from bcseg.settings import Settings, differences
@@ -95,7 +96,7 @@ def refuse_foreign(root: Path, folder: Path) -> None:
 
 
 def _is_pairs_folder(folder: Path) -> bool:
-    return Journal(folder).path.is_file() or (folder / pairs.DATASET).is_file()
+    return journal_of(folder).exists() or (folder / pairs.DATASET).is_file()
 
 
 def check_identity(state: State, identity: dict[str, Any]) -> None:

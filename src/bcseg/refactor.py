@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bcseg import adapters, convert, executors, plan
+from bcseg.cloud import is_cloud
 from bcseg.closing import Tables, add_index_rows, finish, summarise, with_table_hash
 from bcseg.convert import start_worker, work_on
 from bcseg.errors import SourceGone
@@ -17,10 +18,11 @@ from bcseg.ledger import unprocessed_items
 from bcseg.outcome import Job, Outcome
 from bcseg.pairs import FORMAT, remove_pair
 from bcseg.records import Record
+from bcseg.remote import lock_of
 from bcseg.run import Run, State, Summary
 from bcseg.settings import Settings
 from bcseg.source import UNPACKED, open_source
-from bcseg.store import Lock, remove_parts
+from bcseg.store import remove_parts
 
 __all__ = ["Run", "Summary", "refactor", "survey"]
 
@@ -38,7 +40,7 @@ def refactor(
     folder = root / adapter.INFO.name
     plan.refuse_overlap(location, root, folder)
     plan.refuse_foreign(root, folder)
-    source = open_source(location, unpack_to=None if run.dry_run else root / UNPACKED)
+    source = open_source(location, unpack_to=_unpack_to(root, run))
     index = plan.read_index(adapter, source, settings)
     state = State.on(adapter.INFO, source, index, settings, run, folder)
     # a source of its own, as every worker has: it looks at files anew when it reads them
@@ -48,14 +50,20 @@ def refactor(
         _expect(state, identity)
         tables = survey(state, replace(job, write=False))
         return summarise(state, tables, "", "")
-    with Lock(folder):
+    with lock_of(folder):
         _expect(state, identity)
         plan.begin(state, identity)
         try:
             _work(state, job)
         finally:
+            state.journal.flush()
             remove_parts(folder)  # of workers that were stopped
         return finish(state, identity)
+
+
+def _unpack_to(root: Path, run: Run) -> Path | None:
+    """Return where a tar is unpacked and kept; None for a folder that goes when the run ends."""
+    return None if run.dry_run or is_cloud(root) else root / UNPACKED
 
 
 def _expect(state: State, identity: dict[str, Any]) -> None:

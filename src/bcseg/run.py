@@ -11,6 +11,7 @@ from bcseg.adapters.base import Info
 from bcseg.errors import EXIT_FINDINGS, EXIT_OK, ArchiveError
 from bcseg.pairs import SCHEMA_VERSION, Row
 from bcseg.records import Index, Record
+from bcseg.remote import journal_of
 from bcseg.settings import Settings
 from bcseg.source import Source
 from bcseg.store import Journal
@@ -112,7 +113,7 @@ class State:
             source,
             index,
             folder,
-            Journal(folder),
+            journal_of(folder),
             settings,
             run,
             by_id(index.records),

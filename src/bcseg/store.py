@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 import socket
+import stat
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ PART = ".part"
 _LOCK = ".lock"
 _JOURNAL = ".journal.jsonl"
 _FIELDS = {"id", "fate", "key", "files", "stamps", "written"}  # of every line about a record
+_SIDE_BY_SIDE = 16  # objects fetched at once
 _FREE_SPACE = "free some space, or give another place with --out, and run again"
 
 
@@ -105,6 +108,21 @@ def files_below(folder: Path, *parts: str) -> Iterator[str]:
             yield from (f"{relative}/{name}" for name in names)
 
 
+def copy_files(folder: Path, names: Iterable[str], to: Path) -> None:
+    """Copy files of a folder, by name, to another one on this disk, whose folders are there."""
+    if not is_cloud(folder):
+        for name in names:
+            shutil.copyfile(folder / name, to / name)
+        return
+
+    def fetch(name: str) -> None:
+        (to / name).write_bytes((folder / name).read_bytes())
+
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:  # what takes time is the way, not the work
+        for _ in pool.map(fetch, names):
+            pass
+
+
 def sizes(folder: Path) -> Callable[[str], int]:
     """Return a function that tells the size of a file in a folder by its name, -1 for none.
 
@@ -117,9 +135,10 @@ def sizes(folder: Path) -> Callable[[str], int]:
 
     def size(name: str) -> int:
         try:
-            return (folder / name).stat().st_size
+            status = (folder / name).stat()
         except OSError:
             return -1
+        return status.st_size if stat.S_ISREG(status.st_mode) else -1
 
     return size
 
@@ -240,6 +259,10 @@ class Journal:
         self._end = 0  # of the sound lines: whatever follows is written over
         self.identity: dict[str, Any] | None = None
 
+    def exists(self) -> bool:
+        """Tell whether a run has begun here."""
+        return self.path.is_file()
+
     def load(self) -> None:
         """Read which records the journal knows; what a killed run left torn is ignored."""
         self._offsets.clear()
@@ -275,6 +298,9 @@ class Journal:
             self._offsets[record_id] = self._end
             self._end = file.tell()
 
+    def flush(self) -> None:
+        """Do nothing: every line is on the disk already."""
+
     def forget(self, record_id: str) -> None:
         """Drop a record from the list in memory (its line stays until the journal is rewritten)."""
         self._offsets.pop(record_id, None)
@@ -300,6 +326,12 @@ class Journal:
                 entry = _entry(file.readline())
                 assert entry is not None
                 yield entry
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines as they are, the torn last one of a run at work too."""
+        if self.exists():
+            with self.path.open(encoding="utf-8", errors="replace") as file:
+                yield from file
 
     def rewrite(self) -> None:
         """Drop replaced lines, so that a folder that is run often does not grow."""

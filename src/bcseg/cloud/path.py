@@ -225,6 +225,11 @@ class CloudPath(_Base):
                     raise FileExistsError from None
                 self.storage.pipe_file(self.key, data)
 
+    def upload(self, file: Path) -> None:
+        """Write an object from a file on this disk, without holding it in memory."""
+        with asking(str(self)):
+            self.storage.put_file(str(file), self.key)
+
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove an object; storages that do not tell need not say that there was none."""
         try:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from bcseg.cloud import place
+from bcseg.cloud import is_cloud, place
+from bcseg.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, only.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
@@ -30,3 +31,15 @@ Root = Annotated[
 def root_of(given: Path | None) -> Path:
     """Return the root that a command works on."""
     return given or place(os.environ.get("BCSEG_DATA") or "bcseg-data")
+
+
+def local_root_of(given: Path | None, command: str) -> Path:
+    """Return the root of a command that needs a disk; raises UsageError for object storage."""
+    root = root_of(given)
+    if is_cloud(root):
+        raise UsageError(
+            f"{command} needs the pairs on this machine",
+            where=str(root),
+            hint="fetch them (aws s3 sync), or those you want (bcseg select), and name that folder",
+        )
+    return root

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bcseg.cloud import place
 from bcseg.commands.options import DryRun, Json, Quiet, Root, root_of
 from bcseg.console import out
 from bcseg.errors import UsageError
@@ -16,9 +17,11 @@ def select(
     root: Root = None,
     manifest: Annotated[
         Path | None,
-        typer.Option("--manifest", "-m", help="CSV with dataset and record_id, or file names."),
+        typer.Option("--manifest", "-m", parser=place, metavar="FILE", help="CSV with dataset and record_id, or file names."),
     ] = None,
-    to: Annotated[Path, typer.Option("--out", "-o", help="New root.")] = Path("bcseg-selected"),
+    to: Annotated[
+        Path, typer.Option("--out", "-o", parser=place, metavar="ROOT", help="New root.")
+    ] = Path("bcseg-selected"),
     link: Annotated[bool, typer.Option("--link", help="Hard links instead of copies.")] = False,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Rows that match nothing are warnings.")

@@ -12,8 +12,9 @@ from bcseg.errors import UsageError
 from bcseg.pairs import PairsFolder
 from bcseg.scores.table import SCORES
 from bcseg.select.options import Selecting
-from bcseg.select.plan import SHOWN, Plan, file_size, folder_content
+from bcseg.select.plan import SHOWN, Plan, folder_content
 from bcseg.select.writing import SELECTION, SELECTION_TABLE
+from bcseg.store import sizes
 
 _ROOT_FILES = {".gitignore", SELECTION, SELECTION_TABLE}
 _FOLDER_FILES = {
@@ -38,10 +39,8 @@ def is_complete(plan: Plan, to: Path) -> bool:
         return False
     for part in plan.chosen():
         folder = to / part.dataset
-        if any(
-            file_size(folder / n) != file_size(part.folder.path / n)
-            for n in plan.files[part.dataset]
-        ):
+        here, there = sizes(folder), sizes(part.folder.path)
+        if any(here(name) != there(name) for name in plan.files[part.dataset]):
             return False
         try:
             document = PairsFolder(folder).document()

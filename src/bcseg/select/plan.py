@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,6 +19,7 @@ from bcseg.select.matching import Choice, Trouble, match_rows
 from bcseg.select.options import Selecting
 from bcseg.select.report import Taken
 from bcseg.sizes import number_in
+from bcseg.store import sizes
 
 SHOWN = 10  # bad rows or missing files that a message lists
 
@@ -175,6 +176,7 @@ def _files(part: Part) -> list[str]:
     names: list[str] = []
     missing: list[str] = []
     lesion_masks = part.document.get("options", {}).get("masks") == "lesion"
+    size_of = sizes(part.folder.path)
     for row in part.kept:
         own = [row["image"], row["mask"]]
         folder = part.folder.path / "lesions" / row["record_id"]
@@ -182,7 +184,7 @@ def _files(part: Part) -> list[str]:
         own += [f"lesions/{row['record_id']}/{path.name}" for path in singles]
         if lesion_masks and len(singles) < number_in(row["n_lesions"]):
             missing.append(f"lesions/{row['record_id']}/*.png")
-        missing += [name for name in own if not _is_there(part.folder.path, name)]
+        missing += [name for name in own if not _is_there(name, size_of)]
         names += own
     if missing:
         listed = "\n".join(f"    {name}" for name in missing[:SHOWN])
@@ -196,15 +198,7 @@ def _files(part: Part) -> list[str]:
     return names
 
 
-def _is_there(folder: Path, name: str) -> bool:
+def _is_there(name: str, size_of: Callable[[str], int]) -> bool:
     path = PurePosixPath(name)
     safe = bool(name) and not path.is_absolute() and ".." not in path.parts
-    return safe and file_size(folder / name) > 0
-
-
-def file_size(path: Path) -> int:
-    """Return the size of a file in bytes, -1 if it is not there."""
-    try:
-        return path.stat().st_size if path.is_file() else -1
-    except OSError:
-        return -1
+    return safe and size_of(name) > 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ def write_tables(part: Part, to: Path, manifest_sha256: str) -> str:
         write_atomic(to / SCORES, scores_bytes(scores))
     licence = part.folder.path / pairs.LICENCE
     if licence.is_file():
-        shutil.copyfile(licence, to / pairs.LICENCE)
+        write_atomic(to / pairs.LICENCE, licence.read_bytes())
     content = pairs.content_sha256(to)
     changed = {
         "records": len(ids),
