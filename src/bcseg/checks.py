@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bcseg import adapters, pairs
-from bcseg.cloud import place
 from bcseg.clinical import Finding, examine
+from bcseg.cloud import place
 from bcseg.errors import EXIT_FINDINGS, EXIT_OK, UsageError
 from bcseg.pairs import SCHEMA_VERSION, Row
 from bcseg.selfcheck import self_check

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bcseg import adapters, convert, executors, plan
-from bcseg.cloud import is_cloud
 from bcseg.closing import Tables, add_index_rows, finish, summarise, with_table_hash
+from bcseg.cloud import is_cloud
 from bcseg.convert import start_worker, work_on
 from bcseg.errors import SourceGone
 from bcseg.ledger import unprocessed_items

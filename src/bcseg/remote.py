@@ -16,7 +16,6 @@ import uuid
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from bcseg.cloud import CloudPath, StorageError
@@ -54,12 +53,8 @@ class CloudLock(Lock):
         self._take()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
+    def __exit__(self, *about: object) -> None:
+        error = about[1]
         if isinstance(error, StorageError):
             error.exit_code = EXIT_FINDINGS  # something may be written by now
         try:

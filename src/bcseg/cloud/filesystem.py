@@ -111,16 +111,15 @@ def asking(address: str) -> Generator[None, None, None]:
             where=address,
             hint=f"ask who owns the bucket, or use other credentials: {_CREDENTIALS}",
         ) from error
-    except (OSError, NotImplementedError, *_library_errors()) as error:
+    except _refusals() as error:
         raise _in_words(error, address) from error
 
 
-def _library_errors() -> tuple[type[Exception], ...]:
-    return tuple(
-        getattr(sys.modules[module], name)
-        for module, name in _LIBRARY_ERRORS
-        if module in sys.modules
-    )
+def _refusals() -> tuple[type[Exception], ...]:
+    loaded = [
+        (sys.modules[module], name) for module, name in _LIBRARY_ERRORS if module in sys.modules
+    ]
+    return (OSError, NotImplementedError, *(getattr(module, name) for module, name in loaded))
 
 
 def _is_about_bucket(error: FileNotFoundError, address: str) -> bool:

@@ -7,7 +7,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
@@ -50,7 +50,9 @@ class CloudPath(_Base):
     """
 
     def __str__(self) -> str:
-        protocol, *parts = self.parts
+        protocol, *parts = self.parts or (".",)
+        if not protocol.endswith(":"):  # what relative_to returns
+            return "/".join((protocol, *parts))
         return f"{protocol}//{'/'.join(parts)}"
 
     def __fspath__(self) -> str:
@@ -76,7 +78,7 @@ class CloudPath(_Base):
 
     # -------------------------------------------------------------------------- questions
 
-    def info(self) -> dict[str, Any]:  # type: ignore[override]  # Path.info came with 3.14
+    def about(self) -> dict[str, Any]:
         """Return what the storage says about the object, asked anew."""
         with asking(str(self)):
             found: dict[str, Any] = self.storage.info(self.key)
@@ -84,7 +86,7 @@ class CloudPath(_Base):
 
     def _type(self) -> str:
         try:
-            return str(self.info()["type"])
+            return str(self.about()["type"])
         except FileNotFoundError:
             return ""
 
@@ -106,7 +108,7 @@ class CloudPath(_Base):
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         """Return size and, where the storage tells it, time of an object."""
-        info = self.info()
+        info = self.about()
         mode = stat.S_IFREG if info["type"] == "file" else stat.S_IFDIR
         changed = info.get("LastModified") or info.get("mtime")
         time = changed.timestamp() if isinstance(changed, datetime) else 0
@@ -118,7 +120,7 @@ class CloudPath(_Base):
 
     # -------------------------------------------------------------------------- listing
 
-    def iterdir(self) -> Iterator[CloudPath]:
+    def iterdir(self) -> Generator[CloudPath, None, None]:
         """Yield the objects and folders directly below, sorted."""
         with asking(str(self)):
             names = self.storage.ls(self.key, detail=False)
@@ -126,7 +128,7 @@ class CloudPath(_Base):
             if name and name != self.name:
                 yield self / name
 
-    def glob(self, pattern: str, **_: Any) -> Iterator[CloudPath]:  # type: ignore[override]
+    def glob(self, pattern: str, **options: Any) -> Iterator[CloudPath]:  # type: ignore[override]
         """Yield what matches a pattern (without "**"), sorted."""
         first, _, rest = pattern.partition("/")
         if not any(sign in first for sign in "*?["):
@@ -167,7 +169,7 @@ class CloudPath(_Base):
         """Open an object for reading."""
         if "r" not in mode or "+" in mode:
             raise io.UnsupportedOperation(f"{self} cannot be opened to be changed")
-        return self.reader(self.info()["size"], mode, encoding, errors, newline)
+        return self.reader(self.about()["size"], mode, encoding, errors, newline)
 
     def reader(
         self,
@@ -198,9 +200,7 @@ class CloudPath(_Base):
         """Return the content of an object."""
         return self.read_range(0, None)
 
-    def read_text(  # type: ignore[override]
-        self, encoding: str | None = None, errors: str | None = None
-    ) -> str:
+    def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
         """Return the content of an object as text."""
         return self.read_bytes().decode(encoding or "utf-8", errors or "strict")
 

@@ -17,7 +17,13 @@ def select(
     root: Root = None,
     manifest: Annotated[
         Path | None,
-        typer.Option("--manifest", "-m", parser=place, metavar="FILE", help="CSV with dataset and record_id, or file names."),
+        typer.Option(
+            "--manifest",
+            "-m",
+            parser=place,
+            metavar="FILE",
+            help="CSV with dataset and record_id, or file names.",
+        ),
     ] = None,
     to: Annotated[
         Path, typer.Option("--out", "-o", parser=place, metavar="ROOT", help="New root.")

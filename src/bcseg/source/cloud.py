@@ -54,7 +54,7 @@ class CloudSource:
         if self._files is not None and name in self._files:
             return self._files[name]
         try:
-            self._asked = {name: self._object(name).info()}
+            self._asked = {name: self._object(name).about()}
         except OSError as error:
             raise unreadable(self, name, error) from error
         return self._asked[name]
