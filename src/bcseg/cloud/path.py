@@ -124,9 +124,9 @@ class CloudPath(_Base):
         """Yield the objects and folders directly below, sorted."""
         with asking(str(self)):
             names = self.storage.ls(self.key, detail=False)
-        for name in sorted({name.rstrip("/").rsplit("/", 1)[-1] for name in names}):
-            if name and name != self.name:
-                yield self / name
+        keys = {name.strip("/") for name in names} - {self.key}  # a marker of the folder itself
+        for key in sorted(keys):
+            yield self / key.rsplit("/", 1)[-1]
 
     def glob(self, pattern: str, **options: Any) -> Iterator[CloudPath]:  # type: ignore[override]
         """Yield what matches a pattern (without "**"), sorted."""
