@@ -19,11 +19,11 @@ from bcseg.run import copies as copies
 from bcseg.settings import Settings, differences
 from bcseg.source import Source, read
 from bcseg.store import (
+    file_sizes,
     free_bytes,
     is_trace,
     remove_parts,
     remove_tree,
-    sizes,
     write_atomic,
 )
 from bcseg.text import counted
@@ -143,7 +143,7 @@ def decide(state: State, identity: dict[str, Any]) -> None:
         for record_id in state.pruned:
             journal.forget(record_id)
     gone = set(state.gone)
-    size_of = sizes(state.folder)
+    size_of = file_sizes(state.folder)
     state.todo = [
         record
         for record_id, record in state.records.items()

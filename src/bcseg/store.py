@@ -123,7 +123,7 @@ def copy_files(folder: Path, names: Iterable[str], to: Path) -> None:
             pass
 
 
-def sizes(folder: Path) -> Callable[[str], int]:
+def file_sizes(folder: Path) -> Callable[[str], int]:
     """Return a function that tells the size of a file in a folder by its name, -1 for none.
 
     On object storage all sizes come from one listing, taken now: a question an object would take

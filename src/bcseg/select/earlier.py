@@ -14,7 +14,7 @@ from bcseg.scores.table import SCORES
 from bcseg.select.options import Selecting
 from bcseg.select.plan import SHOWN, Plan, folder_content
 from bcseg.select.writing import SELECTION, SELECTION_TABLE
-from bcseg.store import sizes
+from bcseg.store import file_sizes
 
 _ROOT_FILES = {".gitignore", SELECTION, SELECTION_TABLE}
 _FOLDER_FILES = {
@@ -39,7 +39,7 @@ def is_complete(plan: Plan, to: Path) -> bool:
         return False
     for part in plan.chosen():
         folder = to / part.dataset
-        here, there = sizes(folder), sizes(part.folder.path)
+        here, there = file_sizes(folder), file_sizes(part.folder.path)
         if any(here(name) != there(name) for name in plan.files[part.dataset]):
             return False
         try:

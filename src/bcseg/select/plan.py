@@ -19,7 +19,7 @@ from bcseg.select.matching import Choice, Trouble, match_rows
 from bcseg.select.options import Selecting
 from bcseg.select.report import Taken
 from bcseg.sizes import number_in
-from bcseg.store import sizes
+from bcseg.store import file_sizes
 
 SHOWN = 10  # bad rows or missing files that a message lists
 
@@ -176,7 +176,7 @@ def _files(part: Part) -> list[str]:
     names: list[str] = []
     missing: list[str] = []
     lesion_masks = part.document.get("options", {}).get("masks") == "lesion"
-    size_of = sizes(part.folder.path)
+    size_of = file_sizes(part.folder.path)
     for row in part.kept:
         own = [row["image"], row["mask"]]
         folder = part.folder.path / "lesions" / row["record_id"]

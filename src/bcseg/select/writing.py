@@ -14,7 +14,7 @@ from bcseg.pairs import SCHEMA_VERSION
 from bcseg.select.options import Selecting
 from bcseg.select.plan import Part, Plan
 from bcseg.select.tables import selection_table, write_tables
-from bcseg.store import PART, Lock, copy_files, sizes, write_atomic
+from bcseg.store import PART, Lock, copy_files, file_sizes, write_atomic
 
 SELECTION = "selection.json"  # at the root: what a selection was made from
 SELECTION_TABLE = "selection.csv"  # at the root: every row of the manifest, and what it became
@@ -60,7 +60,7 @@ def _refuse_small_disk(plan: Plan, part: Path, how: Selecting) -> None:
         return
     needed = 0
     for one in plan.chosen():
-        size_of = sizes(one.folder.path)
+        size_of = file_sizes(one.folder.path)
         needed += sum(size_of(name) for name in plan.files[one.dataset])
     free = shutil.disk_usage(part).free
     if needed > free:
