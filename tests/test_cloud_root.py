@@ -111,20 +111,17 @@ def test_an_output_inside_the_source_is_refused(bucket, run):
     assert "inside the source" in said
 
 
-@pytest.mark.parametrize(("every", "kept"), [("0", 2), ("3600", 0)])
-def test_a_killed_run_is_taken_up_where_its_journal_was_sent_last(
-    every, kept, bucket, tmp_path, run
-):
+def test_a_killed_run_is_taken_up_where_its_journal_ends(bucket, tmp_path, run):
     adapter, source = own_dataset(tmp_path, bad=once(tmp_path, "os.kill(os.getpid(), 9)"))
     root = bucket.address("pairs")
     words = ["refactor", str(adapter), str(source), "-o", root, "-j", "1"]
-    program = f"from bcseg import cli, remote; remote.EVERY = {every}; cli.main({words!r})"
+    program = f"from bcseg import cli, remote; remote.EVERY = 0; cli.main({words!r})"
     killed = subprocess.run([sys.executable, "-c", program], env=os.environ, check=False)
     assert killed.returncode == -9
     assert ".lock" in bucket.names("pairs/mine"), "the lock of the dead process"
     code, printed, _ = run(*words, "--json")
     assert code == 0
-    assert json.loads(printed)["fresh"] == 6 - kept
+    assert json.loads(printed)["fresh"] == 4
     assert bcseg(*words[:4], tmp_path / "local", "-j", 1) == 0
     assert bucket.content("pairs/mine") == content(tmp_path / "local" / "mine")
     assert ".lock" not in bucket.names("pairs/mine")
@@ -269,13 +266,15 @@ def test_commands_say_of_s3_what_they_say_of_the_disk(bucket, tmp_path, run):
         ("verify", "-j", 1),
         ("verify", "--fast", "-j", 1),
         ("score", "-j", 1),
+        ("split",),
     ):
         there = run(command, root, *options, "--json")
         here = run(command, local, *options, "--json")
         assert there[0] == here[0], command
         assert json.loads(there[1].replace(root, str(local))) == json.loads(here[1])
-    assert "inbreast/scores.csv" in bucket.names("pairs")
+    assert {"inbreast/scores.csv", "splits.csv"} <= {*bucket.names("pairs")}
     assert bucket.content("pairs/inbreast") == content(local / "inbreast")
+    assert place(f"{root}/splits.csv").read_bytes() == (local / "splits.csv").read_bytes()
 
 
 def test_verify_finds_on_s3_what_is_missing_altered_and_not_ours(bucket, run):
@@ -323,6 +322,8 @@ def test_what_object_storage_cannot_do_is_said_by_name(root, bucket, tmp_path, r
         (("select", root, "-m", manifest, "-o", tmp_path / "x", "--link"), "--link cannot be done"),
         (("select", root, "-m", manifest, "-o", bucket.address("x")), "object storage cannot"),
         (("review", root), "review needs the pairs on this machine"),
+        (("synth", "csaw", bucket.address("synth")), "this command writes to a disk"),
+        (("restore", tmp_path, root, "-o", bucket.address("x")), "this command writes to a disk"),
     ):
         code, _, printed = run(*words)
         assert code == 2
@@ -340,6 +341,23 @@ def test_a_report_is_made_of_pairs_on_s3(root, tmp_path):
     assert pages[0].replace(root, "ROOT") == pages[1].replace(
         str(finished("inbreast").parent), "ROOT"
     )
+
+
+def test_what_commands_write_beside_the_pairs_may_lie_there_too(bucket):
+    pairs_folder = finished("inbreast")
+    page, table = bucket.address("report.html"), bucket.address("findings.csv")
+    assert bcseg("report", pairs_folder, "-o", page, "-j", 1) == 0
+    assert bcseg("verify", pairs_folder, "--fast", "-o", table) == 0
+    assert bcseg("verify", pairs_folder, "--fast", "--baseline", table) == 0
+    assert {"findings.csv", "report.html"} <= {*bucket.names()}
+    assert place(page).read_text().startswith("<!")
+
+
+def test_masks_on_the_written_grid_are_restored_from_s3(root, tmp_path):
+    masks = finished("inbreast") / "masks"
+    for folder, out in ((root, "a"), (finished("inbreast").parent, "b")):
+        assert bcseg("restore", masks, folder, "-o", tmp_path / out, "-j", 1) == 0
+    assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
 def test_an_earlier_run_on_s3_is_repeated(root, tmp_path, run):

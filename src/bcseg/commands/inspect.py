@@ -23,7 +23,13 @@ def inspect(
     ],
     names: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write all missing, unreadable and unknown names here."),
+        typer.Option(
+            "--out",
+            "-o",
+            parser=place,
+            metavar="FILE",
+            help="Write all missing, unreadable and unknown names here.",
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Workers; 0: all CPUs.")] = 0,
     as_json: Json = False,

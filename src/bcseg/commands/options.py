@@ -28,6 +28,18 @@ Root = Annotated[
 ]
 
 
+def disk(word: str | Path) -> Path:
+    """Return a path of this machine; raises UsageError for an address on object storage."""
+    path = place(word)
+    if is_cloud(path):
+        raise UsageError(
+            "this command writes to a disk",
+            where=str(path),
+            hint="name a folder of this machine, then copy it there (aws s3 sync)",
+        )
+    return path
+
+
 def root_of(given: Path | None) -> Path:
     """Return the root that a command works on."""
     return given or place(os.environ.get("BCSEG_DATA") or "bcseg-data")

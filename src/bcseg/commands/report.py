@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bcseg.cloud import place
 from bcseg.commands.options import Json, Quiet, Root, root_of
 from bcseg.console import Progress, out
 
@@ -14,7 +15,10 @@ from bcseg.console import Progress, out
 def report(
     root: Root = None,
     page: Annotated[
-        Path, typer.Option("--out", "-o", help="File to write; with --png, a folder.")
+        Path,
+        typer.Option(
+            "--out", "-o", parser=place, metavar="FILE", help="File to write; with --png, a folder."
+        ),
     ] = Path("report.html"),
     png: Annotated[
         list[str] | None,
