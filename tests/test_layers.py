@@ -21,8 +21,8 @@ adapters
 masks settings pairs
 outcome
 work rows convert
-run ledger plan closing
-refactor
+shards ledger run parts plan closing
+refactor merge
 """
 FLOOR = LAYERS.split()
 PLACE = {name: line for line, names in enumerate(LAYERS.split("\n")) for name in names.split()}

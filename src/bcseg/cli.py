@@ -17,6 +17,7 @@ from bcseg import __version__
 from bcseg.commands.datasets import datasets
 from bcseg.commands.demo import demo
 from bcseg.commands.inspect import inspect
+from bcseg.commands.merge import merge
 from bcseg.commands.refactor import refactor
 from bcseg.commands.report import report
 from bcseg.commands.review import review
@@ -63,7 +64,7 @@ def options(
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Look": (datasets, why, inspect, stats, verify, report),
-    "Make": (refactor, select),
+    "Make": (refactor, select, merge),
     "Judge": (score, review),
     "Try": (synth, demo),
 }

@@ -19,8 +19,9 @@ from bcseg.pairs import FORMAT, remove_pair
 from bcseg.records import Record
 from bcseg.run import Run, State, Summary
 from bcseg.settings import Settings
+from bcseg.shards import at_work
 from bcseg.source import UNPACKED, open_source
-from bcseg.store import Lock, remove_parts
+from bcseg.store import remove_parts
 
 __all__ = ["Run", "Summary", "refactor", "survey"]
 
@@ -38,6 +39,8 @@ def refactor(
     folder = root / adapter.INFO.name
     plan.refuse_overlap(location, root, folder)
     plan.refuse_foreign(root, folder)
+    if run.shard:
+        plan.refuse_for_shards(location, run)
     source = open_source(location, unpack_to=None if run.dry_run else root / UNPACKED)
     index = plan.read_index(adapter, source, settings)
     state = State.on(adapter.INFO, source, index, settings, run, folder)
@@ -48,13 +51,13 @@ def refactor(
         _expect(state, identity)
         tables = survey(state, replace(job, write=False))
         return summarise(state, tables, "", "")
-    with Lock(folder):
+    with at_work(folder, run.shard):
         _expect(state, identity)
         plan.begin(state, identity)
         try:
             _work(state, job)
         finally:
-            remove_parts(folder)  # of workers that were stopped
+            remove_parts(state.books)  # of workers that were stopped
         return finish(state, identity)
 
 
@@ -147,7 +150,9 @@ def survey(state: State, job: Job) -> Tables:
         if outcome.fate == "written":
             tables.records.append({"record_id": record_id, "bit_depth": ""})
         state.run.progress(done, len(state.records))
-    tables.ledger.add_index(state.index, state.source.refused)
-    tables.ledger.close(state.source.names(), state.index.tables)
-    add_index_rows(state, tables)
+    if not state.run.shard:
+        rest = state.rest
+        tables.ledger.add_index(rest.index, rest.refused)
+        tables.ledger.close(rest.names, rest.index.tables)
+        add_index_rows(tables, state.info.name, rest)
     return tables

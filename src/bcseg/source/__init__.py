@@ -22,6 +22,7 @@ __all__ = [
     "FolderSource",
     "Source",
     "ZipSource",
+    "is_tar",
     "open_source",
     "read",
 ]
