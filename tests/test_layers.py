@@ -15,7 +15,7 @@ PACKAGE = Path(bcseg.__file__).parent
 # a module imports from the lines above its own, or from an earlier module of its own line
 LAYERS = """
 errors text
-records source store executors png
+records source store executors dask_cluster png
 formats spline breast raster transform preprocess
 adapters
 masks settings pairs

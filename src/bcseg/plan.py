@@ -322,13 +322,18 @@ def _size(path: Path) -> int:
         return -1
 
 
-def announce(state: State) -> None:
+def some_stamps(source: Source) -> dict[str, str]:
+    """Return the stamps of a few files, by which a source is known again elsewhere."""
+    names = source.names()
+    return {name: source.stamp(name) for name in names[:: max(1, len(names) // 3)]}
+
+
+def announce(state: State, jobs: int) -> None:
     """Say what is expected; refuse when the disk is too small."""
     wanted = [record for record in state.todo if _may_be_written(record, state.settings)]
     if state.run.limit is not None:
         wanted = wanted[: state.run.limit]
-    size, seconds = expected(state, wanted)
-    jobs = workers(state.run)
+    size, seconds = expected(state, wanted, jobs)
     done = len(state.records) - len(state.todo)
     kept = f", {counted(done, 'record')} done already" if done else ""
     state.run.say(
@@ -345,12 +350,12 @@ def announce(state: State) -> None:
         )
 
 
-def expected(state: State, wanted: Sequence[Record]) -> tuple[int, float]:
+def expected(state: State, wanted: Sequence[Record], jobs: int) -> tuple[int, float]:
     """Return how many bytes some pairs will have, and how many seconds they will take."""
     names = set(state.source.names())
     size = sum(_expected_bytes(state.source, one) for one in wanted if one.image in names)
     work = size / 1e6 * _SECONDS_PER_MB + len(wanted) * _SECONDS_PER_PAIR
-    return size, work / workers(state.run)
+    return size, work / jobs
 
 
 def _may_be_written(record: Record, settings: Settings) -> bool:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bcseg import adapters, convert, executors, plan
+from bcseg import adapters, convert, dask_cluster, executors, plan
 from bcseg.closing import Tables, add_index_rows, finish, summarise, with_table_hash
-from bcseg.convert import start_worker, work_on
+from bcseg.convert import check_source, start_worker, work_on
 from bcseg.errors import SourceGone
 from bcseg.ledger import unprocessed_items
 from bcseg.outcome import Job, Outcome
@@ -24,6 +25,8 @@ from bcseg.source import UNPACKED, open_source
 from bcseg.store import remove_parts
 
 __all__ = ["Run", "Summary", "refactor", "survey"]
+
+_Cluster = dask_cluster.Cluster[Record, Job, Outcome]
 
 
 def refactor(
@@ -48,29 +51,45 @@ def refactor(
     job = Job(dataset, copy(source), folder, settings, state.copies)
     identity = settings.identity(adapter.INFO) | {"format": FORMAT}
     if run.dry_run:
-        _expect(state, identity)
+        _expect(state, identity, plan.workers(run))
         tables = survey(state, replace(job, write=False))
         return summarise(state, tables, "", "")
-    with at_work(folder, run.shard):
-        _expect(state, identity)
+    with at_work(folder, run.shard), _cluster(state, job) as cluster:
+        _expect(state, identity, cluster.threads if cluster else plan.workers(run))
         plan.begin(state, identity)
         try:
-            _work(state, job)
+            _work(state, job, cluster)
         finally:
             remove_parts(state.books)  # of workers that were stopped
         return finish(state, identity)
 
 
-def _expect(state: State, identity: dict[str, Any]) -> None:
+def _expect(state: State, identity: dict[str, Any], workers: int) -> None:
     """Find out what there is to do, and refuse what cannot be done."""
     plan.check_identity(state, identity)
     plan.decide(state, identity)
-    plan.announce(state)
+    plan.announce(state, workers)
 
 
-def _work(state: State, job: Job) -> None:
+def _cluster(state: State, job: Job) -> AbstractContextManager[_Cluster | None]:
+    """Return the Dask cluster of the run once it is entered, None if there is none to be."""
+    if not state.run.dask:
+        return nullcontext()
+    # wherever a worker has its own current folder
+    dataset = str(Path(job.dataset).absolute()) if job.dataset.endswith(".py") else job.dataset
+    job = replace(job, folder=job.folder.absolute(), dataset=dataset)
+    task = dask_cluster.Task(
+        function=convert.convert,
+        context=job,
+        check=functools.partial(check_source, stamps=plan.some_stamps(state.source)),
+        folder=state.books.absolute(),
+    )
+    return dask_cluster.connected(state.run.dask, task, state.run.say)
+
+
+def _work(state: State, job: Job, cluster: _Cluster | None) -> None:
     """Convert what is to do, in order, and journal each outcome at once."""
-    with closing(_outcomes(state, job)) as outcomes:
+    with closing(_outcomes(state, job, cluster)) as outcomes:
         todo = iter(_up_to_limit(state))
         total = len(state.todo)
         for done, record in enumerate(todo, start=1):
@@ -104,7 +123,9 @@ def _up_to_limit(state: State) -> Iterator[Record]:
         written += entry is not None and entry["fate"] == "written"
 
 
-def _outcomes(state: State, job: Job) -> Generator[Outcome, None, None]:
+def _outcomes(state: State, job: Job, cluster: _Cluster | None) -> Generator[Outcome, None, None]:
+    if cluster:
+        return cluster.run(state.todo, died=lambda record: convert.died(record, job))
     return executors.run(
         work_on,
         state.todo,
