@@ -24,13 +24,13 @@ from typing import Any, Generic, TypeVar
 
 from bcseg import __version__
 from bcseg.errors import EXIT_FINDINGS, BcsegError, UsageError
+from bcseg.store import PART
 
 T = TypeVar("T")
 C = TypeVar("C")
 R = TypeVar("R")
 
 _AHEAD = 4  # items in flight for each thread of the cluster: bounds the memory of the parent
-_TRIES = 2  # an item whose workers die may have been beside the one that kills them
 _NAMED = 5  # workers that a message names
 CONNECT = 10.0  # seconds for the scheduler to answer, and for the first worker to be there
 SHARED = 5.0  # seconds until a file written elsewhere must be visible
@@ -44,17 +44,30 @@ class ClusterLost(BcsegError):
     exit_code = EXIT_FINDINGS
 
 
+class WorkerUnfit(BcsegError):
+    """A worker that joined during the run cannot take part: the run stops."""
+
+    exit_code = EXIT_FINDINGS
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task(Generic[T, C, R]):
-    """What workers do: `function(item, context)`, in files below `folder`.
+    """What workers do: `function(item, context)`.
 
-    `check(context)` raises UsageError on a worker that cannot do it.
+    `check(context)` raises UsageError on a worker that cannot do it. `sign`: a file in the output
+    folder that stays as it is while the run lasts, unlike any of other runs: who sees it sees the
+    same folder.
     """
 
     function: Callable[[T, C], R]
     context: C
     check: Callable[[C], None]
-    folder: Path
+    sign: Path
+
+    @property
+    def folder(self) -> Path:
+        """The output folder."""
+        return self.sign.parent
 
 
 # ------------------------------------------------------------------------------ on a worker
@@ -78,50 +91,46 @@ def _sites() -> dict[str, _Site]:
     return {}
 
 
-def _enter(token: str, task: Task[Any, Any, Any]) -> None:
+def _enter(token: str, task: Task[Any, Any, Any], sign: str) -> None:
     """Take part in a run, or remember why not: Dask would only log it."""
     fault = None
     try:
-        _check(token, task)
+        _check(task, sign)
     except BcsegError as error:
         fault = error
     with _guard:
         _sites()[token] = _Site(task, fault)
 
 
-def _plugin(token: str, task: Task[Any, Any, Any]) -> Any:
+def _plugin(token: str, task: Task[Any, Any, Any], sign: str) -> Any:
     """Return the plugin that makes every worker part of a run, those that join later too."""
     from distributed import WorkerPlugin
 
     class Enter(WorkerPlugin):  # here, as its base is not imported before
         def setup(self, worker: object) -> None:
-            _enter(token, task)
+            _enter(token, task, sign)
 
     return Enter()
 
 
-def _check(token: str, task: Task[Any, Any, Any]) -> None:
+def _check(task: Task[Any, Any, Any], sign: str) -> None:
     """Raise UsageError if this worker does not see the output folder, or cannot do the task."""
-    if not _soon(_probe(task.folder, token), token):
+    if not _soon(task.sign, sign):
         raise UsageError("the output folder is not shared", where=str(task.folder))
     task.check(task.context)
 
 
-def _answer(token: str, task: Task[Any, Any, Any]) -> str:
+def _answer(task: Task[Any, Any, Any], sign: str) -> str:
     """Check this worker; leave a file for the parent to find, and return its name."""
-    _check(token, task)
-    mark = secrets.token_hex(4)
+    _check(task, sign)
+    mark = f".{secrets.token_hex(8)}{PART}"
     try:
-        _probe(task.folder, mark).write_text(token, encoding="utf-8")
+        (task.folder / mark).write_text(sign, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"the output folder cannot be written to ({error.strerror})", where=str(task.folder)
         ) from error
     return mark
-
-
-def _probe(folder: Path, mark: str) -> Path:
-    return folder / f".probe-{mark}.part"
 
 
 def _soon(path: Path, text: str) -> bool:
@@ -141,9 +150,13 @@ def _work(token: str, packed: bytes) -> Any:
     with _guard:
         site = _sites().get(token)
         if site is None:
-            raise UsageError("the run has ended")
+            raise WorkerUnfit("the run has ended")  # nobody waits for this any more
         if site.fault:
-            raise _by_name(platform.node(), site.fault)
+            raise WorkerUnfit(
+                f"a worker on {platform.node()} cannot take part: {site.fault.args[0]}",
+                where=site.fault.where,
+                hint="end it, and run the same command: what is finished is kept",
+            )
         site.running += 1
     try:
         return site.task.function(pickle.loads(packed), site.task.context)
@@ -160,38 +173,27 @@ async def _leave(token: str) -> None:
         await asyncio.sleep(0.02)
 
 
-def _by_name(worker: str, fault: Exception) -> UsageError:
-    where = fault.where if isinstance(fault, BcsegError) else ""
-    return UsageError(
-        f"worker {worker} cannot take part: {fault.args[0] if fault.args else fault!r}",
-        where=where,
-        hint="every worker needs this version of bcseg, and source and output at the same paths",
-    )
-
-
 # ------------------------------------------------------------------------------ in the parent
 
 
 @contextlib.contextmanager
 def connected(
     address: str, task: Task[T, C, R], say: Callable[[str], None] = lambda line: None
-) -> Generator[Cluster[T, C, R], None, None]:
+) -> Generator[Cluster[T, R], None, None]:
     """Yield the cluster at an address, or of a scheduler file, once its workers are fit.
 
     Raises UsageError if it cannot be reached, has no workers, or any of them cannot take part.
     """
     client = _client(address)
     token = secrets.token_hex(8)
-    probe = _probe(task.folder, token)
     try:
         _refuse_without_workers(client, address)
         _refuse_other_versions(client)
-        probe.write_text(token, encoding="utf-8")
-        _refuse_unfit(client, token, task)
-        client.register_plugin(_plugin(token, task), name=f"bcseg-{token}")
-        yield Cluster(client, token, task, say)
+        sign = task.sign.read_text(encoding="utf-8")
+        _refuse_unfit(client, task, sign)
+        client.register_plugin(_plugin(token, task, sign), name=f"bcseg-{token}")
+        yield Cluster(client, token, say)
     finally:
-        probe.unlink(missing_ok=True)
         with contextlib.suppress(OSError, TimeoutError, CancelledError):
             if client.status == "running":
                 client.unregister_worker_plugin(f"bcseg-{token}")
@@ -265,15 +267,15 @@ def _listed(faults: list[str]) -> str:
     return "\n".join(f"    {fault}" for fault in faults[:_NAMED] + more)
 
 
-def _refuse_unfit(client: Any, token: str, task: Task[Any, Any, Any]) -> None:
+def _refuse_unfit(client: Any, task: Task[Any, Any, Any], sign: str) -> None:
     """Refuse workers that see another output folder, or cannot do the task."""
-    answers = client.run(_answer, token, task, on_error="return")
+    answers = client.run(_answer, task, sign, on_error="return")
     faults = []
     for worker, answer in answers.items():
         if isinstance(answer, str):
-            if not _soon(_probe(task.folder, answer), token):
+            if not _soon(task.folder / answer, sign):
                 faults.append(f"{worker}: the output folder is not shared: {task.folder}")
-            _probe(task.folder, answer).unlink(missing_ok=True)
+            (task.folder / answer).unlink(missing_ok=True)
         else:
             words = str(answer).splitlines() or [repr(answer)]
             faults.append(f"{worker}: " + "; ".join(word.strip() for word in words[:2]))
@@ -288,18 +290,14 @@ def _refuse_unfit(client: Any, token: str, task: Task[Any, Any, Any]) -> None:
 class _Flight(Generic[T]):
     item: T
     future: Any
-    tries: int = 1
 
 
-class Cluster(Generic[T, C, R]):
+class Cluster(Generic[T, R]):
     """A cluster whose workers are ready for the items of a run."""
 
-    def __init__(
-        self, client: Any, token: str, task: Task[T, C, R], say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, client: Any, token: str, say: Callable[[str], None]) -> None:
         self._client = client
         self._token = token
-        self._task = task
         self._say = say
         self._numbers = iter(range(1 << 62))
         self._threads = 0
@@ -322,7 +320,7 @@ class Cluster(Generic[T, C, R]):
         flights: deque[_Flight[T]] = deque()
         try:
             while self._launch(flights, pending):
-                yield self._landed(flights[0], died)
+                yield self._landed(flights, died)
                 flights.popleft()
         finally:
             with contextlib.suppress(OSError, TimeoutError, CancelledError):
@@ -343,35 +341,46 @@ class Cluster(Generic[T, C, R]):
         key = f"bcseg-{self._token}-{next(self._numbers)}"
         return self._client.submit(_work, self._token, pickle.dumps(item), key=key, pure=False)
 
-    def _landed(self, flight: _Flight[T], died: Callable[[T], R]) -> R:
+    def _landed(self, flights: deque[_Flight[T]], died: Callable[[T], R]) -> R:
+        """Return the result of the first item; once its workers have died, of a try on its own."""
         from distributed import KilledWorker
 
-        while True:
-            try:
-                result: R = self._wait(flight.future)
-                return result
-            except KilledWorker:
-                if flight.tries >= _TRIES:
-                    return died(flight.item)
-                flight.tries += 1
-                flight.future = self._submit(flight.item)
-            except CancelledError as error:
-                raise self._lost() from error
+        first = flights[0]
+        try:
+            return self._result(first)
+        except KilledWorker:
+            pass  # Dask blames whatever was on the worker: alone it shows whose fault it is
+        for flight in flights:
+            self._settle(flight.future)
+        first.future = self._submit(first.item)
+        try:
+            return self._result(first)
+        except KilledWorker:
+            return died(first.item)
 
-    def _wait(self, future: Any) -> Any:
+    def _result(self, flight: _Flight[T]) -> R:
+        self._settle(flight.future)
+        result: R = flight.future.result()
+        return result
+
+    def _settle(self, future: Any) -> None:
+        """Wait until an item is done or has failed; raises ClusterLost if that will never be."""
         lonely_since = None
         while True:
             try:
-                return future.result(timeout=LOOK)
+                future.exception(timeout=LOOK)
+                return
+            except CancelledError as error:
+                raise self._lost() from error
             except TimeoutError:
                 now = time.monotonic()
-                if self._count():
-                    lonely_since = None
-                elif lonely_since is None:
-                    self._say("no worker is left: waiting for one")
-                    lonely_since = now
-                elif now - lonely_since > LONELY:
-                    raise self._lost() from None
+            if self._count():
+                lonely_since = None
+            elif lonely_since is None:
+                self._say("no worker is left: waiting for one")
+                lonely_since = now
+            elif now - lonely_since > LONELY:
+                raise self._lost()
 
     def _count(self) -> int:
         """Return how many workers there are; raises ClusterLost if the scheduler is gone."""

@@ -22,11 +22,11 @@ from bcseg.run import Run, State, Summary
 from bcseg.settings import Settings
 from bcseg.shards import at_work
 from bcseg.source import UNPACKED, open_source
-from bcseg.store import remove_parts
+from bcseg.store import lock_path, remove_parts
 
 __all__ = ["Run", "Summary", "refactor", "survey"]
 
-_Cluster = dask_cluster.Cluster[Record, Job, Outcome]
+_Cluster = dask_cluster.Cluster[Record, Outcome]
 
 
 def refactor(
@@ -82,7 +82,7 @@ def _cluster(state: State, job: Job) -> AbstractContextManager[_Cluster | None]:
         function=convert.convert,
         context=job,
         check=functools.partial(check_source, stamps=plan.some_stamps(state.source)),
-        folder=state.books.absolute(),
+        sign=lock_path(state.books.absolute()),
     )
     return dask_cluster.connected(state.run.dask, task, state.run.say)
 

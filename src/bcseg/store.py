@@ -96,7 +96,7 @@ class Lock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / _LOCK
+        self._path = lock_path(folder)
         self._mine = ""
         self._made: list[Path] = []
 
@@ -159,9 +159,14 @@ class Lock:
                 return  # in use, which is the rule
 
 
+def lock_path(folder: Path) -> Path:
+    """Return the lock file of a folder."""
+    return folder / _LOCK
+
+
 def refuse_running(folder: Path) -> None:
     """Raise UsageError if a run that may be alive holds the lock of a folder."""
-    path = folder / _LOCK
+    path = lock_path(folder)
     try:
         other = json.loads(path.read_text(encoding="utf-8"))
         host, pid = str(other["host"]), int(other["pid"])
