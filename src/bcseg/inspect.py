@@ -565,7 +565,7 @@ def _writing(state: State, tables: Tables, heads: Mapping[str, _Head]) -> Writin
             failed[record.record_id] = code
         else:
             wanted.append(record)
-    size, seconds = plan.expected(state, wanted)
+    size, seconds = plan.expected(state, wanted, plan.workers(state.run))
     return Writing(
         pairs=len(wanted),
         size=size,

@@ -23,6 +23,8 @@ SCHEMA_VERSION = 1  # of JSON documents on stdout and of dataset.json
 RECORDS, LESIONS, ARCHIVE = "records.csv", "lesions.csv", "lesions.jsonl.gz"
 PROBLEMS, LEFT_OUT, DATASET = "problems.csv", "left_out.csv", "dataset.json"
 LICENCE = "LICENCE.txt"
+SHARDS = ".shards"  # where shards keep their books until they are merged
+SHARD = "shard.json"  # among them: what a finished shard has to say beside its journal
 
 RECORD_COLUMNS = tuple(
     """dataset record_id image mask patient_id group laterality view split kinds n_lesions height
@@ -140,8 +142,14 @@ def reason_order(row: Row) -> tuple[bool, bool]:
 def open_root(root: Path) -> list[PairsFolder]:
     """Return the pairs folders of a root, or the one folder that `root` is; sorted by name.
 
-    Raises UsageError if there is none.
+    Raises UsageError if there is none, or if there are shards that nobody has merged.
     """
+    for folder in unmerged(root):
+        raise UsageError(
+            f"the shards of {folder.name} are not merged yet",
+            where=str(folder),
+            hint=f"when all of them are done: bcseg merge {root}",
+        )
     if (root / DATASET).is_file():
         return [PairsFolder(root)]
     found = sorted(path.parent for path in root.glob(f"*/{DATASET}")) if root.is_dir() else []
@@ -152,6 +160,12 @@ def open_root(root: Path) -> list[PairsFolder]:
             hint="make some: bcseg refactor DATASET SOURCE; or name the root, or set BCSEG_DATA",
         )
     return [PairsFolder(path) for path in found]
+
+
+def unmerged(root: Path) -> list[Path]:
+    """Return the folders of a root, or the one folder that it is, that hold shards; sorted."""
+    places = [root / SHARDS, *root.glob(f"*/{SHARDS}")]
+    return sorted(place.parent for place in places if place.is_dir())
 
 
 def table_bytes(table: str, rows: Iterable[Mapping[str, str]]) -> bytes:

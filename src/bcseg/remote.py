@@ -14,13 +14,14 @@ import tempfile
 import time
 import uuid
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bcseg import store
 from bcseg.cloud import CloudPath, StorageError
-from bcseg.errors import EXIT_FINDINGS, UsageError
-from bcseg.store import Journal, Lock, OutputError
+from bcseg.errors import EXIT_FINDINGS
+from bcseg.store import Journal, Lock, OutputError, refuse_running
 
 _PARTS = ".journal"  # folder of the journal's parts
 _WHOLE = "-whole"  # ends the name of a part that takes the place of all before it
@@ -36,6 +37,13 @@ def lock_of(folder: Path) -> Lock:
 def journal_of(folder: Path) -> Journal:
     """Return the journal of a folder."""
     return CloudJournal(folder) if isinstance(folder, CloudPath) else Journal(folder)
+
+
+def identity_of(folder: Path) -> dict[str, Any] | None:
+    """Return the identity that the journal of a folder begins with; None if there is none."""
+    if isinstance(folder, CloudPath):
+        return CloudJournal(folder).first()
+    return store.identity_of(folder)
 
 
 class CloudLock(Lock):
@@ -64,20 +72,19 @@ class CloudLock(Lock):
                 raise
 
     def _take(self) -> None:
-        about = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
-        mine = json.dumps(about | {"run": uuid.uuid4().hex}).encode()
+        me = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
+        self._mine = json.dumps(me | {"run": uuid.uuid4().hex})
         for _ in range(2):
             try:
                 if self._object.exists():
                     raise FileExistsError
-                self._object.create(mine)
-                if self._object.read_bytes() == mine:
-                    return
-                break
+                self._object.create(self._mine.encode())
+                self.check()
+                return
             except FileExistsError:
-                self._refuse_if_alive()
+                refuse_running(self._path.parent)
                 self._object.unlink(missing_ok=True)
-        raise UsageError("another bcseg run has just begun here", where=str(self._path.parent))
+        raise self._lost()
 
 
 class CloudJournal(Journal):
@@ -92,6 +99,7 @@ class CloudJournal(Journal):
         local = Path(tempfile.mkdtemp(prefix="bcseg-journal-"))
         weakref.finalize(self, shutil.rmtree, local, ignore_errors=True)
         super().__init__(local)
+        self.folder = folder
         self._parts = folder / _PARTS
         self._number = 0  # of the last part
         self._sent, self._sent_at = 0, time.monotonic()  # bytes of the local file; when
@@ -143,15 +151,24 @@ class CloudJournal(Journal):
         self.load()
         yield from super().lines()
 
-    def rewrite(self) -> None:
-        """Drop replaced lines, and make one part of all."""
-        super().rewrite()
+    def write(self, identity: dict[str, Any] | None, entries: Iterable[dict[str, Any]]) -> None:
+        """Write the whole journal anew, as one part."""
+        super().write(identity, entries)
         self._send_whole()
+
+    def first(self) -> dict[str, Any] | None:
+        """Return the identity that the journal begins with, without the rest of it."""
+        whole = [name for name in self._parts.objects() if _WHOLE in name]
+        if not whole:
+            return None
+        with (self._parts / max(whole)).open("rb") as part:
+            identity = json.loads(part.readline()).get("identity")
+        return identity if isinstance(identity, dict) else None
 
     def _send_whole(self) -> None:
         try:
             before = self._parts.objects()
-            self._number += 1
+            self._number = max([self._number, *(int(name[:6]) for name in before)]) + 1
             (self._parts / f"{self._number:06}{_WHOLE}.jsonl").upload(self.path)
             for name in before:
                 (self._parts / name).unlink(missing_ok=True)

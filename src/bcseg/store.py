@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import socket
 import stat
@@ -57,8 +58,9 @@ def _replace(path: Path, data: bytes) -> None:
         path.write_bytes(data)  # whole or not at all, by itself
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # a killed run's workers may live on for a moment: no two processes share a temporary file
-    part = path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    # workers of a killed run may live on for a moment, on whatever host: no two processes share a
+    # temporary file, and process ids of two hosts may be equal
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
     try:
         part.write_bytes(data)
         part.replace(path)
@@ -80,11 +82,13 @@ def _refusals_of(path: Path) -> Generator[None, None, None]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove temporary files that a killed run left in a pairs folder."""
+    """Remove temporary files and folders that a killed run left in a pairs folder."""
     if is_cloud(folder):
         return  # there are none
-    for part in folder.rglob(f".*{PART}"):
-        if part.is_file():
+    for part in list(folder.rglob(f".*{PART}")):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
             part.unlink(missing_ok=True)
 
 
@@ -164,7 +168,8 @@ class Lock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / _LOCK
+        self._path = lock_path(folder)
+        self._mine = ""
         self._made: list[Path] = []
 
     def __enter__(self) -> Lock:
@@ -187,19 +192,36 @@ class Lock:
         self._remove_empty()
 
     def _take(self) -> None:
-        mine = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()})
-        part = self._path.with_name(f"{_LOCK}.{os.getpid()}{PART}")
+        me = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
+        self._mine = json.dumps(me)
+        part = self._path.with_name(f"{_LOCK}.{secrets.token_hex(4)}{PART}")
         for _ in range(2):
             try:
-                part.write_text(mine, encoding="utf-8")
-                _link(part, self._path, mine)  # whole at once: nobody ever reads a part of it
+                part.write_text(self._mine, encoding="utf-8")
+                _link(part, self._path, self._mine)  # whole at once: nobody reads a part of it
                 return
             except FileExistsError:
-                self._refuse_if_alive()
+                refuse_running(self._path.parent)
                 self._path.unlink(missing_ok=True)
             finally:
                 part.unlink(missing_ok=True)
-        raise UsageError("another bcseg run has just begun here", where=str(self._path.parent))
+        raise self._lost()
+
+    def check(self) -> None:
+        """Raise UsageError if the lock is not ours any more: its folder was moved away."""
+        try:
+            if self._path.read_text(encoding="utf-8") == self._mine:
+                return
+        except OSError:
+            pass
+        raise self._lost()
+
+    def _lost(self) -> UsageError:
+        return UsageError(
+            "another bcseg run has just begun here",
+            where=str(self._path.parent),
+            hint="the same command again",
+        )
 
     def _remove_empty(self) -> None:
         for path in self._made:
@@ -208,19 +230,27 @@ class Lock:
             except OSError:
                 return  # in use, which is the rule
 
-    def _refuse_if_alive(self) -> None:
-        try:
-            other = json.loads(self._path.read_text(encoding="utf-8"))
-            host, pid = str(other["host"]), int(other["pid"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return  # torn by a crash while it was written
-        if host == socket.gethostname() and (pid == os.getpid() or not _alive(pid)):
-            return
-        raise UsageError(
-            f"another bcseg run is writing here (process {pid} on {host})",
-            where=str(self._path.parent),
-            hint=f"wait for it; if it is dead for sure, delete {self._path}",
-        )
+
+def lock_path(folder: Path) -> Path:
+    """Return the lock file of a folder."""
+    return folder / _LOCK
+
+
+def refuse_running(folder: Path) -> None:
+    """Raise UsageError if a run that may be alive holds the lock of a folder."""
+    path = lock_path(folder)
+    try:
+        other = json.loads(path.read_text(encoding="utf-8"))
+        host, pid = str(other["host"]), int(other["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # none, or torn by a crash while it was written
+    if host == socket.gethostname() and (pid == os.getpid() or not _alive(pid)):
+        return
+    raise UsageError(
+        f"another bcseg run is writing here (process {pid} on {host})",
+        where=str(folder),
+        hint=f"wait for it; if it is dead for sure, delete {path}",
+    )
 
 
 def _link(part: Path, path: Path, text: str) -> None:
@@ -254,6 +284,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.path = folder / _JOURNAL
         self._offsets: dict[str, int] = {}
         self._end = 0  # of the sound lines: whatever follows is written over
@@ -335,17 +366,32 @@ class Journal:
 
     def rewrite(self) -> None:
         """Drop replaced lines, so that a folder that is run often does not grow."""
+        self.write(self.identity, self.entries())
+
+    def write(self, identity: dict[str, Any] | None, entries: Iterable[dict[str, Any]]) -> None:
+        """Write the whole journal anew; the entries may come from its old file, or from others."""
         part = self.path.with_name(self.path.name + PART)
+        offsets = {}
         with _refusals_of(self.path):
+            part.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
-                file.write(_line({"identity": self.identity}))
-                offsets = {}
-                for entry in self.entries():
+                file.write(_line({"identity": identity}))
+                for entry in entries:
                     offsets[entry["id"]] = file.tell()
                     file.write(_line(entry))
                 end = file.tell()
             part.replace(self.path)
-        self._offsets, self._end = offsets, end
+        self.identity, self._offsets, self._end = identity, offsets, end
+
+
+def identity_of(folder: Path) -> dict[str, Any] | None:
+    """Return the identity that the journal of a folder begins with; None if there is none."""
+    try:
+        with Journal(folder).path.open("rb") as file:
+            identity = (_entry(file.readline()) or {}).get("identity")
+    except OSError:
+        return None
+    return identity if isinstance(identity, dict) else None
 
 
 def _line(entry: dict[str, Any]) -> bytes:

@@ -17,6 +17,7 @@ NoColor = Annotated[bool, typer.Option("--no-color", help="No colours (as NO_COL
 DryRun = Annotated[
     bool, typer.Option("--dry-run", "-n", help="Say what would be done, write nothing.")
 ]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Name every warning, too.")]
 Root = Annotated[
     Path | None,
     typer.Argument(

@@ -26,6 +26,7 @@ __all__ = [
     "FolderSource",
     "Source",
     "ZipSource",
+    "is_tar",
     "open_source",
     "read",
 ]
