@@ -23,6 +23,8 @@ SCHEMA_VERSION = 1  # of JSON documents on stdout and of dataset.json
 RECORDS, LESIONS, ARCHIVE = "records.csv", "lesions.csv", "lesions.jsonl.gz"
 PROBLEMS, LEFT_OUT, DATASET = "problems.csv", "left_out.csv", "dataset.json"
 LICENCE = "LICENCE.txt"
+# what other commands put beside the pairs, unless told to put it elsewhere
+REPORT, OVERLAYS = "report.html", "overlays"
 
 RECORD_COLUMNS = tuple(
     """dataset record_id image mask patient_id group laterality view split kinds n_lesions height
