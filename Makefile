@@ -7,7 +7,7 @@ BIN     = $(VENV)/bin
 BCSEG_REAL_DATA ?= $(abspath $(wildcard ../shared/data))
 export BCSEG_REAL_DATA
 
-.PHONY: demo test lint check bench-scores clean
+.PHONY: demo test lint check bench-scores report-picture clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bcseg demo
@@ -47,6 +47,10 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 # The tables of docs/scores.md: corrupted masks against clean ones. Takes minutes.
 bench-scores: $(VENV)/.installed-dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/scores.py --write docs/scores.md
+
+# The picture of docs/report.md, of synthetic pairs. Needs Chromium and chromedriver.
+report-picture: $(VENV)/.installed-dev
+	$(BIN)/python bench/report_picture.py docs/report.png
 
 clean:
 	rm -rf $(VENV) bcseg-demo

@@ -61,6 +61,9 @@ _INDIRECT = {
     "undecided",
     "lesion_rejected",
     "lesion_not_accepted",
+    "where_failed",
+    "beyond_per_patient",
+    "beyond_top",
 }
 
 
@@ -68,7 +71,7 @@ def codes_in_source() -> set[str]:
     """Return every code that the package raises with `code=` or gives to a left-out item."""
     found = set()
     for path in PACKAGE.rglob("*.py"):
-        if {"synth", "verify", "review", "scores", "report"} & set(path.parts):
+        if {"synth", "verify", "review", "scores", "report"} & set(path.relative_to(PACKAGE).parts):
             continue  # these write no problems.csv: their findings have documents of their own
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):

@@ -69,6 +69,23 @@ def test_clean_keeps_the_breast_of_real_films(films, tmp_path, run):
         )
 
 
+def test_the_older_collection_comes_back_from_real_films(films, tmp_path, run):
+    source, masks = films
+    data, kept = tmp_path / "data", tmp_path / "kept"
+    code, _, err = run("refactor", "cbis", source, "-o", data, "--size", 256, "-q")
+    assert code == 0, err
+    code, out, err = run("select", data, "--manifest", "classic", "-o", kept)
+    assert code == 0, err
+    # four films of P_00820 were picked by hand, and none of P_00173
+    films_here = {record for record, _ in masks}
+    views = [f"{side}_{view}" for side in ("LEFT", "RIGHT") for view in ("CC", "MLO")]
+    assert {row["record_id"] for row in rows(kept / "cbis")} == {
+        f"Mass-Test_P_00820_{view}" for view in views
+    } & films_here
+    assert any("P_00173" in record for record in films_here)
+    assert "found here" in out
+
+
 def test_the_real_tables_of_cbis_parse_completely():
     tables = shipped_tables()
     assert sum(len(table.rows) for table in tables) == 3568

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import base64
-import csv
 import dataclasses
+import hashlib
 import html
 import io
 import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from archives import DATASETS, finished
+from archives import DATASETS, finished, original
 from bcseg import pairs
+from bcseg.adapters import ADAPTERS
 from bcseg.errors import RecordError, UsageError
 from bcseg.pairs import LESION_COLUMNS, PROBLEM_COLUMNS, RECORD_COLUMNS, PairsFolder
-from bcseg.report import Reporting, overlays, report
+from bcseg.report import overlays, report
+from bcseg.report.charts import flag_meaning
 from bcseg.report.entries import chosen, entries
 from bcseg.report.pictures import (
     outlines,
@@ -33,104 +36,16 @@ from bcseg.report.pictures import (
     windowed,
 )
 from bcseg.report.plots import axis_of, bars, boxes, histograms, short
-
-ONE = Reporting(jobs=1)
-HEIGHT, WIDTH = 90, 60
-
-
-def png(pixels):
-    packed = io.BytesIO()
-    Image.fromarray(pixels).save(packed, "PNG")
-    return packed.getvalue()
-
-
-def breast():
-    """Return an image, brighter to the right and below, on a dark ground."""
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    image = (1000 + 20 * rows + 10 * columns).astype(np.uint16)
-    image[:, 45:] = 0
-    return image
-
-
-def dataset(root, names, name="mine", **document):
-    """Make a pairs folder; the lesion of pair number n is n + 3 pixels wide and 8 high."""
-    folder = root / name
-    folder.mkdir(parents=True)
-    records, lesions = [], []
-    for number, record_id in enumerate(names):
-        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-        mask[30:38, 10 : 13 + number] = 255
-        for part, pixels in (("images", breast()), ("masks", mask)):
-            path = folder / part / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(png(pixels))
-        area = 8 * (number + 3)
-        records.append(
-            dict.fromkeys(RECORD_COLUMNS, "")
-            | {"dataset": name, "record_id": record_id, "mask_pixels": str(area)}
-            | {"image": f"images/{number}.png", "mask": f"masks/{number}.png"}
-            | {"kinds": "mass", "n_lesions": "1", "height": str(HEIGHT), "width": str(WIDTH)}
-            | {"laterality": "L", "view": "CC", "patient_id": f"person{number}", "birads": "4a"}
-            | {"group": f"{name}:{number}", "bit_depth": "16", "annotation_sha256": f"hash{number}"}
-            | {"mask_area_mm2": str(area / 100), "pathology": "benign"}
-        )
-        lesions.append(
-            dict.fromkeys(LESION_COLUMNS, "")
-            | {"dataset": name, "record_id": record_id, "lesion_id": "1", "in_mask": "1"}
-            | {"kind": "mass", "area_px": str(area), "area_mm2": str(area / 100)}
-            | {"bbox_x": "10", "bbox_y": "30", "bbox_w": str(number + 3), "bbox_h": "8"}
-        )
-    write(folder / pairs.RECORDS, RECORD_COLUMNS, records)
-    write(folder / pairs.LESIONS, LESION_COLUMNS, lesions)
-    write(folder / pairs.PROBLEMS, PROBLEM_COLUMNS, [])
-    facts = {"dataset": name, "title": "Mine", "licence": "CC BY 4.0"} | document
-    (folder / pairs.DATASET).write_text(json.dumps(facts))
-    return PairsFolder(folder)
-
-
-def write(path, columns, rows):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def score(folder, rows):
-    """Write scores.csv: record id, precision rank, flags, and one more number."""
-    columns = ["dataset", "record_id", "lesion_id", "annotation_sha256", "solidity", "flags"]
-    columns += ["shape_rank", "image_rank", "precision_rank"]
-    hashes = {row["record_id"]: row["annotation_sha256"] for row in folder.rows(pairs.RECORDS)}
-    write(
-        folder.path / "scores.csv",
-        columns,
-        [
-            {"dataset": folder.name, "record_id": i, "lesion_id": "1", "solidity": 1 - float(rank)}
-            | {"annotation_sha256": hashes[i], "flags": flags, "precision_rank": rank}
-            | {"shape_rank": rank, "image_rank": ""}
-            for i, rank, flags in rows
-        ],
-    )
-
-
-def page(folders, tmp_path, how=ONE):
-    out = tmp_path / "report.html"
-    done = report(folders, out, how)
-    return done, out.read_text(encoding="utf-8")
-
-
-def cards(text):
-    """Return the data of every card, in order."""
-    found = re.findall(r'<article class="card" id="pair-\d+"[^>]*?(data-[^>]*)>', text)
-    return [
-        {name: html.unescape(value) for name, value in re.findall(r'data-(\w+)="([^"]*)"', one)}
-        for one in found
-    ]
+from bcseg.scores import COLUMNS
+from bcseg.scores.flags import DRAWN, FLAGS
+from bcseg.scores.table import LESS_IS_PRECISE, MORE_IS_PRECISE
+from reporting import HEIGHT, ONE, WIDTH, breast, cards, dataset, page, png, score, write
 
 
 class Elements(HTMLParser):
     """Collect the elements of a page, and whether they are closed in order."""
 
-    VOID = frozenset({"meta", "input", "br", "link", "img"})
+    VOID = frozenset({"meta", "input", "br", "link", "img", "wbr"})
 
     def __init__(self):
         super().__init__()
@@ -169,6 +84,11 @@ def test_every_dataset_has_its_report(tmp_path, name):
     for row in records:
         assert f">{row['record_id']}</a></h3>" in text
     assert text.count('<path class="outline" d="M') == text.count('class="outline"')
+    assert done.size / done.shown < 60_000  # 30 MB for 500 pairs
+    top = text[: text.index("<nav")]
+    assert html.escape(folder.document()["licence"], quote=True) in top
+    assert ("Keep this page to yourself" in top) == ADAPTERS[name].INFO.restricted
+    assert ('<body class="closed">' in text) == ADAPTERS[name].INFO.restricted
 
 
 def test_the_page_is_whole_and_asks_for_nothing(tmp_path):
@@ -190,8 +110,6 @@ def test_the_page_is_whole_and_asks_for_nothing(tmp_path):
 
 
 def test_the_policy_allows_this_style_and_script_and_nothing_else(tmp_path):
-    import hashlib
-
     _, text = page([dataset(tmp_path, ["a"])], tmp_path)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
     assert policy.startswith("default-src 'none';")
@@ -215,9 +133,8 @@ def test_nothing_from_a_table_becomes_markup(tmp_path):
     write(folder.path / pairs.LESIONS, LESION_COLUMNS, lesions)
     columns = dict.fromkeys(PROBLEM_COLUMNS, evil)
     write(folder.path / pairs.PROBLEMS, PROBLEM_COLUMNS, [columns])
-    score_columns = ["record_id", "lesion_id", "flags", evil]
-    cells = {"record_id": evil, "lesion_id": evil, "flags": evil, evil: "0.5"}
-    write(folder.path / "scores.csv", score_columns, [cells])
+    row = dict.fromkeys(COLUMNS, evil) | {"annotation_sha256": "hash0", evil: "0.5"}
+    write(folder.path / "scores.csv", (*COLUMNS, evil), [row])
     _, text = page([folder], tmp_path)
     assert text.count("<script>") == 1  # the page's own
     assert text.count(html.escape(evil, quote=True)) > 20
@@ -237,11 +154,6 @@ def test_the_same_pairs_give_the_same_bytes_wherever_they_are(tmp_path):
     assert str(tmp_path) not in texts[0]
 
 
-def test_a_report_does_not_grow_beyond_its_pictures(tmp_path):
-    done, _ = page([PairsFolder(finished("inbreast"))], tmp_path)
-    assert done.size / done.shown < 60_000  # 30 MB for 500 pairs
-
-
 def test_the_outcome_is_told_to_people_and_programs(tmp_path):
     folder = dataset(tmp_path, ["a", "b"])
     (folder.path / "images" / "1.png").unlink()
@@ -255,17 +167,6 @@ def test_the_outcome_is_told_to_people_and_programs(tmp_path):
 
 
 # ------------------------------------------------------------------------- licences
-
-
-@pytest.mark.parametrize("name", DATASETS)
-def test_what_may_not_be_passed_on_says_so_at_the_top(tmp_path, name):
-    from bcseg.adapters import ADAPTERS
-
-    folder = PairsFolder(finished(name))
-    _, text = page([folder], tmp_path)
-    top = text[: text.index("<nav")]
-    assert html.escape(folder.document()["licence"], quote=True) in top
-    assert ("Keep this page to yourself" in top) == ADAPTERS[name].INFO.restricted
 
 
 def test_an_unknown_dataset_is_not_taken_to_be_free(tmp_path):
@@ -295,7 +196,7 @@ def test_with_scores_the_least_precise_comes_first(tmp_path):
     assert json.loads(found[0]["values"])["solidity"] == [0.9]
     assert "precision_rank" not in json.loads(found[3]["values"])
     assert done.scored == 3
-    assert '<option value="solidity">' in text
+    assert '<option value="solidity" data-worst="high">' in text
     assert '<option value="oval">' in text
 
 
@@ -337,12 +238,83 @@ def test_of_many_pairs_the_worst_and_some_at_random_are_shown(tmp_path):
     assert "the 4 worst and 3 of the others at random" in text
     assert "--all" in text
     assert page([folder], tmp_path, how)[1] == text
-    everything, _ = entries([folder])
+    everything, _ = entries([folder], how)
     fewer = chosen([e for e in everything if e.record_id != "r19"], how)
     kept = {e.record_id for e in chosen(everything, how)} - {"r19"}
     assert kept <= {e.record_id for e in fewer}  # a draw does not change with the others
     assert len(chosen(everything, dataclasses.replace(how, all=True))) == 20
     assert len(chosen(everything, dataclasses.replace(how, random=16))) == 20
+
+
+def test_pairs_stand_by_any_score_without_a_script(tmp_path):
+    folder = dataset(tmp_path, ["a", "b", "c", "d"])
+    score(folder, [("a", "0.2", ""), ("b", "0.1", ""), ("c", "0.5", "")])
+    rows = folder.rows("scores.csv")
+    for row, tongue in zip(rows, ("0.01", "0.3", ""), strict=True):
+        row["tongue"] = tongue
+    write(folder.path / "scores.csv", COLUMNS, rows)
+    _, text = page([folder], tmp_path, dataclasses.replace(ONE, sort="tongue"))
+    assert [one["text"].split()[2] for one in cards(text)] == ["b", "a", "c", "d"]
+    assert "The highest tongue first" in text
+    assert '<p class="by">tongue <strong>0.3</strong></p>' in text
+    assert '<option value="tongue" data-worst="high" selected>' in text
+    how = dataclasses.replace(ONE, sort="tongue", worst=1, random=1)
+    (worst, _) = cards(page([folder], tmp_path, how)[1])
+    assert (worst["sample"], worst["text"].split()[2]) == ("worst", "b")
+
+
+def test_of_several_lesions_the_worst_stands_first(tmp_path):
+    folder = dataset(tmp_path, ["a"])
+    (lesion,) = folder.rows(pairs.LESIONS)
+    two = [lesion, lesion | {"lesion_id": "2"}]
+    write(folder.path / pairs.LESIONS, LESION_COLUMNS, two)
+    score(folder, [("a", "0.9", "oval")])
+    (row,) = folder.rows("scores.csv")
+    other = row | {"lesion_id": "2", "precision_rank": "0.4", "solidity": "0.02", "flags": "leak"}
+    write(folder.path / "scores.csv", COLUMNS, [row, other])
+    for sort, first in (("precision_rank", "2"), ("solidity", "1")):
+        _, text = page([folder], tmp_path, dataclasses.replace(ONE, sort=sort))
+        assert re.findall(r"<strong>lesion (\d) \(mass\)</strong>", text)[0] == first
+        assert "precision</span>" in text
+        assert "<span>0.40</span>" in text  # the bars are those of the least precise
+        assert cards(text)[0]["marks"].split() == ["leak", "oval"]
+
+
+# ------------------------------------------------------------------------- what scores tell
+
+
+def test_scores_say_which_way_is_precise_as_their_document_does():
+    text = (Path(__file__).parent.parent / "docs" / "scores.md").read_text(encoding="utf-8")
+    more, less = set(), set()
+    for names, direction in re.findall(r"^\| (`[^|]*`) \|.*\| ([+-]) \|", text, re.MULTILINE):
+        (more if direction == "+" else less).update(re.findall(r"`(\w+)`", names))
+    assert more == MORE_IS_PRECISE - {"shape_rank", "image_rank", "precision_rank"}
+    assert less == LESS_IS_PRECISE
+    assert {*COLUMNS} >= more | less
+
+
+def test_every_flag_says_when_it_is_raised(tmp_path):
+    for flag in (*FLAGS, *DRAWN.values()):
+        assert flag_meaning(flag)
+    assert flag_meaning("drawn_oval") == "the archive has ellipse or circle here"
+    folder = dataset(tmp_path, ["a", "b"])
+    score(folder, [("a", "0.9", "oval mine"), ("b", "0.1", "oval")])
+    _, text = page([folder], tmp_path)
+    assert '<th scope="row">oval</th><td>ellipse_iou &gt;= 0.97, from 24 px on</td>' in text
+    assert '2 <span class="soft">100%</span>' in text
+    assert '<th scope="row">mine</th><td></td>' in text  # a flag of another version
+
+
+def test_scores_that_tell_nothing_are_a_sentence(tmp_path):
+    folder = dataset(tmp_path, ["a", "b"])
+    score(folder, [("a", "0.9", ""), ("b", "0.1", "")])
+    rows = [row | {"holes": "0", "parts": "1", "mine": "7"} for row in folder.rows("scores.csv")]
+    write(folder.path / "scores.csv", (*COLUMNS, "mine"), rows)
+    _, text = page([folder], tmp_path)
+    assert "The same for all: parts 1, holes 0." in text
+    assert "The same for all: mine 7." in text
+    assert "<figcaption>solidity</figcaption>" in text
+    assert "<figcaption>holes</figcaption>" not in text
 
 
 # ------------------------------------------------------------------------- damage
@@ -392,6 +364,25 @@ def test_any_mask_can_be_shown(tmp_path, mark):
     assert done.unreadable == ()
     assert ("The mask is empty" in text) == (mark == "empty")
     elements(text)
+
+
+def test_empty_masks_are_shown_as_such(tmp_path):
+    folder = PairsFolder(finished("inbreast", "--with-empty"))
+    empty = [row for row in folder.rows(pairs.RECORDS) if row["mask_pixels"] == "0"]
+    done, text = page([folder], tmp_path)
+    assert done.exit_code == 0
+    assert text.count("The mask is empty.") == len(empty) > 0
+    assert f"<div><dt>empty masks</dt><dd>{len(empty)}</dd></div>" in text
+
+
+def test_each_annotator_has_a_card(tmp_path):
+    folder = PairsFolder(finished("csaw", "--annotator", "all"))
+    ids = {row["record_id"] for row in folder.rows(pairs.RECORDS)}
+    _, text = page([folder], tmp_path)
+    names = re.findall(r'<h3 id="name-\d+"><a href="#pair-\d+">([^<]*)</a>', text)
+    assert {*names} == ids
+    assert any(name.endswith("_a2") for name in names)
+    assert '<dt>annotator</dt><dd class="annotator">2</dd>' in text
 
 
 def test_a_folder_without_pairs_has_a_report(tmp_path):
@@ -518,7 +509,12 @@ def test_plots_tell_their_numbers_in_words():
     plot = histograms({"one": [1, 10, 100], "none": []}, "Area", "mm²")
     assert 'aria-label="Area. one: 3 values, median 10 mm²"' in plot
     assert "none" not in plot
-    assert "median 2, half from 1.5 to 2.5" in boxes({"a": [3, 1, 2]}, "score")
+    few = boxes({"a": [3, 1, 2]}, "score")
+    assert "a: 3 values, median 2, half from 1.5 to 2.5" in few
+    assert few.count("<circle") == 3
+    many = boxes({"a": list(range(100))}, "score", "more precise →")
+    assert "<circle" not in many
+    assert "more precise →</text>" in many
     assert 'aria-label="Views. CC: 3; MLO: 1"' in bars({"CC": 3, "MLO": 1}, "Views")
     many = bars({f"w{number:02}": number + 1 for number in range(30)}, "Words")
     assert "17 others: 153" in many
@@ -540,168 +536,97 @@ def test_numbers_that_are_tiny_or_whole_keep_their_digits():
     assert short(0.0049) == "0.0049"
 
 
-# ------------------------------------------------------------------------- a real browser
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Return a headless Chromium that is offline, or skip, saying why."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = shutil.which("chromedriver")
-    if not program or not driver:
-        pytest.skip("no chromium and chromedriver on this machine")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for word in (
-        *("headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-sync"),
-        *("disable-background-networking", "disable-component-update"),
-        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(f"--{word}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(driver)
-    chromium = webdriver.Chrome(options=options, service=service)
-    size = {"width": 1366, "height": 768, "deviceScaleFactor": 1, "mobile": False}
-    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    yield chromium
-    chromium.quit()
+# ------------------------------------------------------------------------- the command line
 
 
 @pytest.fixture
-def opened(browser, tmp_path):
-    """Return a browser with the report of two datasets, four of whose five pairs have scores."""
-    first = dataset(tmp_path, ["a", "b", "c"], "mine")
-    second = dataset(tmp_path, ["d", "e"], "other")
-    score(first, [("a", "0.9", ""), ("b", "0.1", "oval loose"), ("c", "0.5", "oval")])
-    score(second, [("d", "0.3", "leak")])
-    report([first, second], tmp_path / "report.html", ONE)
-    browser.get((tmp_path / "report.html").as_uri())
-    return browser
+def root(tmp_path):
+    """Return a root of two datasets that may be changed."""
+    for name in ("cdd", "inbreast"):
+        shutil.copytree(finished(name), tmp_path / "root" / name)
+    (tmp_path / "root" / ".gitignore").write_text("*\n")
+    return tmp_path / "root"
 
 
-def order(browser):
-    """Return the ids of the pairs that are visible, in order."""
-    return browser.execute_script(
-        "return [...document.querySelectorAll('#cards article')]"
-        ".filter(card => card.offsetParent).map(card => card.querySelector('h3').textContent)"
+def test_the_page_lands_in_the_root_where_no_other_command_minds_it(run, root):
+    code, said, _ = run("report", root, "--jobs", 1)
+    assert code == 0
+    assert f"{root / 'report.html'}: all of " in said
+    assert "may not be passed on: INbreast" in said
+    first = (root / "report.html").read_bytes()
+    assert run("report", root, "--jobs", 1)[0] == 0
+    assert (root / "report.html").read_bytes() == first
+    assert run("report", root / "cdd", "--jobs", 1, "--png", "P1_L_DM_MLO")[0] == 0
+    assert run("report", root / "cdd", "--jobs", 1)[0] == 0
+    assert {"report.html", "overlays"} <= {path.name for path in (root / "cdd").iterdir()}
+    code, said, _ = run("verify", root)
+    assert code == 0
+    assert "orphan" not in said
+
+
+def test_a_page_in_the_root_does_not_uncover_it(run, root):
+    (root / ".gitignore").unlink()
+    shutil.rmtree(root / "inbreast")
+    assert run("report", root, "--jobs", 1)[0] == 0
+    assert run("report", root, "--png", "P1_L_DM_MLO")[0] == 0
+    assert run("refactor", "csaw", original("csaw"), "-o", root, "-j", 1)[0] == 0
+    assert (root / ".gitignore").read_text() == "*\n"
+
+
+def test_a_selection_with_a_page_is_replaced(run, root, tmp_path):
+    kept, chosen = tmp_path / "kept.csv", tmp_path / "chosen"
+    for record_id in ("P1_L_DM_MLO", "P2_R_DM_CC"):
+        kept.write_text(f"dataset,record_id\ncdd,{record_id}\n")
+        assert run("select", root, "--manifest", kept, "-o", chosen, "--redo")[0] == 0
+        assert run("report", chosen, "--jobs", 1)[0] == 0
+        assert f">{record_id}</a></h3>" in (chosen / "report.html").read_text()
+
+
+def test_who_publishes_with_git_is_warned(run, root, tmp_path):
+    (tmp_path / ".git").mkdir()
+    assert "git does not ignore" not in run("report", root, "--jobs", 1)[1]
+    paper = tmp_path / "paper" / "report.html"
+    assert "git does not ignore this place" in run("report", root, "--jobs", 1, "-o", paper)[1]
+    assert "git does" not in run("report", root / "cdd", "--jobs", 1, "-o", paper)[1]
+
+
+def test_overlays_are_written_into_a_folder(run, root, tmp_path):
+    code, said, _ = run("report", root, "--png", "P1_L_DM_MLO", "--png", "cdd_P2_R_DM_CC")
+    assert code == 0
+    names = ["cdd_P1_L_DM_MLO.png", "cdd_P2_R_DM_CC.png"]
+    assert said.split() == [str(root / "overlays" / name) for name in names]
+    elsewhere = tmp_path / "figures"
+    code, said, _ = run(
+        *("report", root, "--png", "P1_L_DM_MLO", "--full", "-o", elsewhere, "--json")
     )
+    assert json.loads(said)["files"] == [str(elsewhere / names[0])]
+    with (
+        Image.open(elsewhere / names[0]) as full,
+        Image.open(root / "cdd/images/P1_L_DM_MLO.png") as image,
+    ):
+        assert full.size == image.size
+    assert not (root / "report.html").exists()
 
 
-def choose(browser, name, value):
-    from selenium.webdriver.support.ui import Select
-
-    field = browser.find_element("name", name)
-    if field.tag_name == "select":
-        Select(field).select_by_value(value)
-    else:
-        field.send_keys(value)
-
-
-def test_the_page_opens_from_the_disk_without_a_complaint(opened):
-    assert order(opened) == ["b", "d", "c", "a", "e"]
-    assert opened.get_log("browser") == []
-    assert opened.execute_script("return performance.getEntriesByType('resource').length") == 0
-    wide = "return document.documentElement.scrollWidth <= innerWidth"
-    assert opened.execute_script(wide)
-    decoded = opened.execute_script(
-        "return Promise.all([...document.querySelectorAll('image')].map(async one => {"
-        "const image = new Image(); image.src = one.getAttribute('href');"
-        "await image.decode(); return image.naturalWidth * 4 === one.width.baseVal.value; }))"
-    )
-    assert decoded == [True] * 10
-
-
-def test_pairs_are_sorted_and_filtered(opened):
-    from selenium.webdriver.common.keys import Keys
-
-    choose(opened, "direction", "falling")
-    assert order(opened) == ["a", "c", "d", "b", "e"]
-    choose(opened, "by", "mask_pixels")
-    assert order(opened)[:1] == ["c"]
-    choose(opened, "direction", "")
-    choose(opened, "dataset", "mine")
-    assert order(opened) == ["a", "b", "c"]
-    choose(opened, "mark", "oval")
-    assert order(opened) == ["b", "c"]
-    choose(opened, "text", "Person2")
-    assert order(opened) == ["c"]
-    assert opened.find_element("name", "count").text == "1 of 5 pairs"
-    choose(opened, "text", " nobody")
-    assert order(opened) == []
-    opened.find_element("id", "again").send_keys(Keys.ENTER)
-    assert order(opened) == ["b", "d", "c", "a", "e"]
-
-
-def test_the_page_is_used_by_the_keyboard(opened):
-    from selenium.webdriver.common.action_chains import ActionChains
-    from selenium.webdriver.common.keys import Keys
-
-    def press(*keys):
-        ActionChains(opened).send_keys(*keys).perform()
-        return opened.switch_to.active_element
-
-    assert press("j").text == "b"
-    assert press("j").text == "d"
-    assert press("k").text == "b"
-    assert press("/").get_attribute("name") == "text"
-    press("other")
-    assert order(opened) == ["d", "e"]
-    assert press(Keys.ESCAPE).tag_name == "body"
-
-
-def test_the_page_is_read_without_scripts(browser, opened):
-    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    try:
-        browser.refresh()
-        shown = [one.text for one in browser.find_elements("css selector", "article h3")]
-        assert shown == ["b", "d", "c", "a", "e"]
-        assert not browser.find_element("id", "controls").is_displayed()
-        assert not browser.find_element("id", "none").is_displayed()
-    finally:
-        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-
-
-CONTRAST = """
-const parse = text => text.match(/[\\d.]+/g).map(Number);
-const light = c => { const [r, g, b] = c.map(v => { v /= 255;
-  return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-const ground = node => { for (; node; node = node.parentElement) {
-  const c = parse(getComputedStyle(node).backgroundColor);
-  if (c.length < 4 || c[3] > 0.9) return c.slice(0, 3); } return [255, 255, 255]; };
-const poor = [];
-for (const node of document.querySelectorAll('body *')) {
-  const own = [...node.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-  if (!own || !node.getClientRects().length || /^(SCRIPT|STYLE)$/.test(node.tagName)) continue;
-  const style = getComputedStyle(node);
-  const ink = node.closest('svg') ? style.fill : style.color;
-  const [a, b] = [light(parse(ink).slice(0, 3)), light(ground(node))];
-  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  if (ratio < 4.5) poor.push([node.outerHTML.slice(0, 80), ratio]);
-}
-return poor;
-"""
-
-
-@pytest.mark.parametrize("medium", ["screen", "print"])
-def test_every_word_has_enough_contrast(opened, medium):
-    """WCAG 2.2, 1.4.3 (AA): a ratio of 4.5."""
-    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium})
-    try:
-        assert opened.execute_script(CONTRAST) == []
-    finally:
-        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
-
-
-def test_pairs_are_not_cut_by_a_page_of_paper(opened):
-    paper = opened.execute_cdp_cmd("Page.printToPDF", {"paperWidth": 8.27, "paperHeight": 11.69})
-    data = base64.b64decode(paper["data"])
-    assert data.startswith(b"%PDF")
-    style = "return getComputedStyle(document.querySelector('.card')).breakInside"
-    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    try:
-        assert opened.execute_script(style) == "avoid"
-        assert not opened.find_element("id", "controls").is_displayed()
-    finally:
-        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("-o", "."), "the page is one file, and this is a folder"),
+        (("-o", "page"), "ends in .html"),
+        (("-o", "records.csv"), "ends in .html"),
+        (("-o", "file/report.html"), "cannot write the page there"),
+        (("--png", "P1_L_DM_MLO", "-o", "report.html"), "--png writes PNG files into a folder"),
+        (("--png", "P1_L_DM_MLX"), "P1_L_DM_MLO"),
+        (("--full",), "--png RECORD"),
+        (("--sort", "solidity"), "bcseg score"),
+        (("--sort", "mask_area"), "--sort mask_area_mm2"),
+    ],
+)
+def test_wrong_usage_writes_nothing(run, root, tmp_path, monkeypatch, words, reason):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    code, said, error = run("report", root, "--jobs", 1, *words)
+    assert (code, said) == (2, "")
+    assert reason in error
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before

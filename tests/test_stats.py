@@ -302,6 +302,29 @@ def test_the_whole_of_cbis_agrees_with_every_count_of_its_tables(tmp_path):
     assert "31         31" in result.text()
 
 
+def test_a_partial_archive_is_a_line_for_each_part(tmp_path):
+    whole = whole_cbis(tmp_path / "cbis", {"mass", "calcification"})
+    for name in (pairs.RECORDS, pairs.LESIONS):
+        rows = [
+            row for row in whole.rows(name) if not row["record_id"].startswith("Mass-Test_P_000")
+        ]
+        assert len(rows) < len(whole.rows(name))
+        (whole.path / name).write_bytes(pairs.table_bytes(name, rows))
+    result = stats([whole])
+    lines = result.text().splitlines()
+    of_part = [line for line in lines if line.startswith("    mass test: ")]
+    folded = [
+        one
+        for one in result.datasets[0].published
+        if one.partial and one.figure.part == "mass_test"
+    ]
+    assert len(folded) > 5
+    assert [line for line in of_part if "different" in line] == of_part[:1]
+    assert "mass test: images" in of_part[0]
+    assert of_part[0].endswith(f"so {len(folded) - 1} other numbers too")
+    assert sum(line.startswith("    mass train: abnormalities, ") for line in lines) == 1
+
+
 def test_the_default_kinds_of_cbis_compare_like_with_like(tmp_path):
     result = stats([whole_cbis(tmp_path / "cbis", {"mass"})])
     equal = {c.figure.name for c in result.datasets[0].published if c.mark == "equal"}

@@ -710,11 +710,15 @@ def test_a_baseline_makes_known_findings_count_no_more(folder, tmp_path):
     again = check(folder, baseline=tmp_path / "known.csv")
     assert (report.exit_code, again.exit_code) == (1, 0)
     assert again.findings == report.findings
-    assert "known from the baseline" in render(again)
+    last = render(again).splitlines()[-1]
+    assert last.startswith(f"nothing new: {len(report.findings)} finding")
+    assert "known from the baseline, 0 warnings" in last
+    assert "as recorded" not in last
     swap_images(folder)
     new = check(folder, baseline=tmp_path / "known.csv")
     assert new.exit_code == 1
     assert {row["record_id"] for row in new.new} == {TWO}
+    assert f"{len(report.findings)} known from the baseline" in render(new).splitlines()[-1]
 
 
 def test_a_baseline_without_its_columns_is_refused(folder, tmp_path):

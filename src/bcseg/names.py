@@ -15,7 +15,7 @@ _ALIKE = 40  # names of a root that are compared letter by letter with one that 
 _ENDINGS = re.compile(r"\.(?:png|jpe?g|tiff?|dcm|dicom|bmp|xml)$", re.IGNORECASE)
 _PREPARED = re.compile(r"_+PRE$", re.IGNORECASE)  # of the older collection
 _ROLE = re.compile(r"_(?:FULL|MASK(?:_\d+)?)$", re.IGNORECASE)
-_AS_FLOAT = re.compile(r"^(\d+)\.0$")  # a whole number that went through a spreadsheet
+_AS_FLOAT = re.compile(r"^(\d+)[.,]0+$")  # a whole number that went through a spreadsheet
 _INBREAST = re.compile(r"(\d+)_[0-9a-f]+_MG_[LR]_[A-Z]+_ANON", re.IGNORECASE)
 
 
@@ -42,7 +42,7 @@ def without_ending(name: str) -> str:
 
 
 def without_decimals(text: str) -> str:
-    """Return "1" for the "1.0" that a spreadsheet makes of it, and any other text as it is."""
+    """Return "1" for the "1.0" or "1,0" of a spreadsheet, and any other text as it is."""
     return _AS_FLOAT.sub(r"\1", text)
 
 

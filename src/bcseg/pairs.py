@@ -25,6 +25,8 @@ PROBLEMS, LEFT_OUT, DATASET = "problems.csv", "left_out.csv", "dataset.json"
 LICENCE = "LICENCE.txt"
 SHARDS = ".shards"  # where shards keep their books until they are merged
 SHARD = "shard.json"  # among them: what a finished shard has to say beside its journal
+# what other commands put beside the pairs, unless told to put it elsewhere
+REPORT, OVERLAYS = "report.html", "overlays"
 
 RECORD_COLUMNS = tuple(
     """dataset record_id image mask patient_id group laterality view split kinds n_lesions height

@@ -231,8 +231,9 @@ def begin(state: State, identity: dict[str, Any]) -> None:
 def _hide_from_git(folder: Path) -> None:
     """Keep pairs out of version control: the whole root, or the folder if the root holds more."""
     root = folder.parent
+    ours = {folder.name, pairs.REPORT, pairs.OVERLAYS}
     shared = any(
-        not (path.name.startswith(".") or path == folder or _is_pairs_folder(path))
+        not (path.name.startswith(".") or path.name in ours or _is_pairs_folder(path))
         for path in root.iterdir()
     )
     ignore = root / ".gitignore"

@@ -57,6 +57,9 @@ class Figure:
     unsure: bool = False
 
 
+_PARTIAL = "partial archive"  # how the reason begins
+
+
 @dataclass(frozen=True, slots=True)
 class Archive:
     """The figures of one dataset, and how its record ids tell images, patients and parts.
@@ -82,6 +85,11 @@ class Comparison:
     value: Number | None
     mark: Mark
     reasons: tuple[str, ...] = ()
+
+    @property
+    def partial(self) -> bool:
+        """Tell whether the numbers differ in an archive, or a part of it, that is not all here."""
+        return any(reason.startswith(_PARTIAL) for reason in self.reasons)
 
     @property
     def explained(self) -> bool:
@@ -454,9 +462,7 @@ def _incomplete(scope: _Scope) -> list[str]:
         found = _images(total)
         if found is not None and found < total.figure.value:
             of = f" of {part.replace('_', ' ')}" if part else ""
-            reasons.append(
-                f"partial archive: {found:,} of {total.figure.value:,} images{of} are there"
-            )
+            reasons.append(f"{_PARTIAL}: {found:,} of {total.figure.value:,} images{of} are there")
     ids = scope.ids()
     codes = [code for record_id, code in scope.here.unwritten.items() if record_id in ids]
     if scope.figure.measure in ("images", "patients"):

@@ -407,9 +407,10 @@ def _short(value: float, unit: str) -> str:
 
 def _published_text(published: Sequence[Comparison], width: int) -> list[str]:
     """Return the published numbers: a table, and reasons and sources as numbered lines below."""
-    shown = [one for one in published if one.reasons != _ABSENT]
+    present = [one for one in published if one.reasons != _ABSENT]
     if not published:
         return []
+    shown, folded = _without_partial(present)
     reasons = _Numbers("a")
     sources = _Numbers("1")
     title = max((len(_title(one)) for one in shown), default=0)
@@ -420,9 +421,9 @@ def _published_text(published: Sequence[Comparison], width: int) -> list[str]:
         verdict = one.mark + (marks if one.explained else " (no known reason)")
         lines.append(
             f"    {_title(one):{title}}{here:>8}{one.figure.value:>11,}  "
-            f"[{sources.of(one.figure.source)}] {verdict}"
+            f"[{sources.of(one.figure.source)}] {verdict}{_others_text(folded, one)}"
         )
-    absent = len(published) - len(shown)
+    absent = len(published) - len(present)
     if absent:
         lines.append(f"  {_of(absent, 'published number')} of parts that are not in the archive")
     for name, text in reasons.items():
@@ -430,6 +431,29 @@ def _published_text(published: Sequence[Comparison], width: int) -> list[str]:
     for name, text in sources.items():
         lines += _wrapped(f"    [{name}] ", text, width)
     return lines
+
+
+def _without_partial(
+    published: Sequence[Comparison],
+) -> tuple[list[Comparison], dict[str, int]]:
+    """Return the numbers to list, and how many more of a part differ because it is not all here.
+
+    Of such a part its number of images says it all.
+    """
+    images = {one.figure.part for one in published if one.figure.measure == "images"}
+    shown, folded = [], Counter[str]()
+    for one in published:
+        part = one.figure.part if one.figure.part in images else ""
+        if one.partial and one.figure.measure != "images" and part in images:
+            folded[part] += 1
+        else:
+            shown.append(one)
+    return shown, folded
+
+
+def _others_text(folded: Mapping[str, int], one: Comparison) -> str:
+    others = folded.get(one.figure.part, 0) if one.figure.measure == "images" else 0
+    return f", so {_of(others, 'other number')} too" if others else ""
 
 
 _ABSENT = ("no image of this part is in the archive",)

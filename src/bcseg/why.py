@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from bcseg.errors import UsageError
+from bcseg.ignoring import is_ignored
 from bcseg.names import nearest, path_parts, spellings
 from bcseg.pairs import (
     LEFT_OUT,
@@ -32,7 +33,8 @@ class Answer:
 
     `fate`: written, left_out, failed or warning (something was noted, nothing else is known).
     `file`: the file that was asked for, where the fate is its own and not its record's.
-    `lesions`: lesion_id, kind, in_mask, area_px, area_mm2, source. `warnings`: (code, message).
+    `lesions`: lesion_id, kind, in_mask, area_px, area_mm2, source, ignored (1: rejected by a
+    selection). `warnings`: (code, message).
     """
 
     dataset: str
@@ -89,6 +91,7 @@ def _lesion_lines(lesions: Sequence[Row]) -> list[str]:
     for row in lesions:
         area = f"{row['area_px']} px" + (f", {row['area_mm2']} mm2" if row["area_mm2"] else "")
         place = "in the mask" if row["in_mask"] == "1" else "not in the mask"
+        place = "rejected, in ignore/" if row["ignored"] else place
         lines.append(f"  {'':8} {row['lesion_id']} {row['kind']}, {area}, {place}, {row['source']}")
     return lines
 
@@ -96,12 +99,13 @@ def _lesion_lines(lesions: Sequence[Row]) -> list[str]:
 def answers(folders: list[PairsFolder], word: str) -> list[Answer]:
     """Return what became of what `word` names, sorted by dataset and record.
 
-    `word`: a record id, case id, SOP instance UID, a file of the archive or of the pairs (with or
+    `word`: a record id, case id, SOP instance UID, record and lesion id ("..._LEFT_MLO_2", as
+    CBIS-DDSM names its folders), a folder or a file of the archive or of the pairs (with or
     without its folders), a row of a table ("outlines.csv#12"), or a file name of the older
     collection. Raises UsageError, with the nearest known words, if nothing is called so.
     """
     books = [_Book(folder) for folder in folders]
-    for search in (_by_id, _by_file, _by_journal, _by_stem):
+    for search in (_by_id, _by_lesion, _by_file, _by_journal, _by_folder, _by_stem):
         found = [answer for book in books for answer in search(book, word.strip())]
         if len(found) > _MOST:
             raise UsageError(
@@ -178,6 +182,29 @@ def _by_id(book: _Book, word: str) -> list[Answer]:
         record_id for record_id, row in book.records.items() if row["sop_instance_uid"] == word
     ] * bool(word)
     return [_about_record(book, record_id) for record_id in dict.fromkeys(found)]
+
+
+def _by_lesion(book: _Book, word: str) -> list[Answer]:
+    """Return the record of a word that is a record id, "_" and the id of one of its lesions."""
+    name, _, lesion_id = word.rpartition("_")
+    wanted = (name.casefold(), name.casefold().removeprefix(f"{book.name}_"))
+    found = [record_id for record_id in book.ids() if record_id.casefold() in wanted]
+    return [
+        _about_record(book, record_id)
+        for record_id in found
+        if any(row["lesion_id"] == lesion_id for row in book.lesions.get(record_id, ()))
+    ]
+
+
+def _by_folder(book: _Book, word: str) -> list[Answer]:
+    """Return answers about the files in a folder of the archive, named without its parents."""
+    wanted = word.strip("/").casefold()
+    found = [
+        (source, record_id)
+        for source, record_id in book.files()
+        if wanted in source.casefold().split("/")[:-1]
+    ]
+    return _about_files(book, found, exact_row=False)
 
 
 def _by_file(book: _Book, word: str) -> list[Answer]:
@@ -273,6 +300,11 @@ _NOT_CHOSEN: Row = {
     "code": "kind_not_chosen",
     "message": "its kind was not chosen for the mask",
 }
+_REJECTED: Row = {
+    "severity": "left_out",
+    "code": "lesion_rejected",
+    "message": "rejected by a selection: its pixels are in ignore/",
+}
 
 
 def _about_files(book: _Book, found: Iterable[tuple[str, str]], *, exact_row: bool) -> list[Answer]:
@@ -298,7 +330,7 @@ def _about_file(book: _Book, source: str, record_id: str) -> Answer:
     if record_id and (used or (not row and not _is_beside(own))):
         return _about_record(book, record_id)
     if not final and lesions:
-        final = [_NOT_CHOSEN]
+        final = [_REJECTED if any(map(is_ignored, lesions)) else _NOT_CHOSEN]
     remark = (final or own)[0]
     counts = counts_files(remark)  # "6 files": of them this is one
     return Answer(
@@ -359,4 +391,4 @@ def _said(row: Row) -> tuple[str, str]:
 
 def _lesion(row: Row) -> Row:
     names = ("lesion_id", "kind", "in_mask", "area_px", "area_mm2", "source")
-    return {name: row[name] for name in names}
+    return {name: row[name] for name in names} | {"ignored": "1" if is_ignored(row) else ""}

@@ -212,6 +212,16 @@ class CloudPath(_Base):
             self.storage.pipe_file(self.key, bytes(data))
         return len(data)
 
+    def write_text(
+        self,
+        data: str,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> int:
+        """Write an object of text."""
+        return self.write_bytes(data.encode(encoding or "utf-8", errors or "strict"))
+
     def create(self, data: bytes) -> None:
         """Write an object that is not there; raises FileExistsError if it is.
 

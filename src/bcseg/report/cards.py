@@ -5,10 +5,21 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from html import escape
 
-from bcseg.report.data import PRECISION, RANKS, UNITS, Box, Entry, LesionEntry, Picture, Pictures
-from bcseg.report.entries import number
+from bcseg.report.charts import flag_meaning
+from bcseg.report.data import (
+    PRECISION,
+    RANKS,
+    SIZES,
+    UNITS,
+    Box,
+    Entry,
+    LesionEntry,
+    Picture,
+    Pictures,
+    number,
+)
+from bcseg.report.markup import quoted, tag
 from bcseg.report.plots import short
 
 CROPS = 4  # lesions of a pair that are shown magnified: the worst
@@ -16,16 +27,11 @@ _LARGEST_FRAME = 0.3  # of the picture: larger lesions need none
 _LONGEST_LABEL = 4  # letters
 _LOW = 0.2  # a rank below this is drawn in another colour
 UNREADABLE = "picture_unreadable"
-
-
-def quoted(text: object) -> str:
-    """Return a text for HTML, inside an attribute or out of it."""
-    return escape(str(text), quote=True)
-
-
-def tag(text: str, style: str = "") -> str:
-    """Return a word in a frame."""
-    return f'<span class="{f"tag {style}".strip()}">{quoted(text)}</span>'
+# what ranks and flags look at first: shown without being asked
+_HEADLINE = (
+    *("ellipse_iou", "straight_share", "dp_per_perim", "contour_detail", "tongue"),
+    *("edge_offset", "edge_percentile", "weak_share", "edge_gain", "opt_margin"),
+)
 
 
 def marks(entry: Entry, pictures: Pictures) -> list[str]:
@@ -36,33 +42,21 @@ def marks(entry: Entry, pictures: Pictures) -> list[str]:
     return [*sorted(flags), *sorted(codes)]
 
 
-def values(entry: Entry) -> dict[str, list[float]]:
-    """Return the numbers by which a pair can be sorted, one for each lesion that has it."""
-    found: dict[str, list[float]] = {}
-    for name in ("mask_area_mm2", "mask_pixels"):
-        value = number(entry.row[name])
-        found[name] = [] if value is None else [value]
-    for lesion in entry.lesions:
-        for name, value in lesion.scores.items():
-            found.setdefault(name, []).append(float(f"{value:.5g}"))
-    return {name: numbers for name, numbers in found.items() if numbers}
-
-
-def card(entry: Entry, pictures: Pictures, place: int) -> str:
-    """Return a pair as an <article>; `place` counts from 1 in the order of the page."""
+def card(entry: Entry, pictures: Pictures, place: int, sort: str = PRECISION) -> str:
+    """Return a pair as an <article>; `place` counts from 1 in the order of the page, by `sort`."""
     data = {
         "place": place,
         "dataset": entry.dataset,
         "kinds": " ".join(kinds(entry)),
         "marks": " ".join(marks(entry, pictures)),
         "sample": entry.sample,
-        "values": json.dumps(values(entry), separators=(",", ":")),
+        "values": json.dumps(entry.values, separators=(",", ":")),
         "text": " ".join(_searched(entry, pictures)).lower(),
     }
     attributes = " ".join(f'data-{name}="{quoted(value)}"' for name, value in data.items())
     return (
         f'<article class="card" id="pair-{place}" aria-labelledby="name-{place}" {attributes}>\n'
-        f"{_pictures(entry, pictures, place)}\n{_facts(entry, place)}\n</article>"
+        f"{_pictures(entry, pictures, place)}\n{_facts(entry, place, sort)}\n</article>"
     )
 
 
@@ -130,7 +124,7 @@ def _not_magnified(lesions: Sequence[LesionEntry]) -> str:
 def _lesion(entry: Entry, number_: int, picture: Picture, key: str) -> str:
     """Return a lesion with its contour, without it, and what is known about it."""
     lesion = entry.lesions[number_] if number_ < len(entry.lesions) else None
-    title = f"lesion {lesion.lesion_id} ({lesion.row['kind']})" if lesion else "lesion"
+    title = _title(lesion) if lesion else "lesion"
     name = f"{entry.record_id}: {title}, magnified"
     plain = (
         f'<svg class="picture" role="img" aria-label="{quoted(name)}, without contour" '
@@ -138,8 +132,13 @@ def _lesion(entry: Entry, number_: int, picture: Picture, key: str) -> str:
     )
     return (
         f'<figure class="lesion">{_svg(picture, f"{name}, with contour", f"i{key}")}{plain}'
-        f"<figcaption>{_caption(title, lesion)}</figcaption>{_scores(lesion)}</figure>"
+        f"<figcaption>{_caption(title, lesion)}</figcaption>{_scores(lesion, number_)}</figure>"
     )
+
+
+def _title(lesion: LesionEntry) -> str:
+    kind = lesion.row["kind"]
+    return f"lesion {lesion.lesion_id}" + (f" ({kind})" if kind != lesion.lesion_id else "")
 
 
 def _svg(picture: Picture, label: str, key: str, over: str = "") -> str:
@@ -168,7 +167,7 @@ def _caption(title: str, lesion: LesionEntry | None) -> str:
     words += [f"BI-RADS {row['birads']}" if row["birads"] else "", row["pathology"]]
     words += [row["geometry"]]
     parts += [f"<span>{quoted(word)}</span>" for word in words if word]
-    parts += [tag(flag, "flag") for flag in lesion.flags]
+    parts += [tag(flag, "flag", flag_meaning(flag)) for flag in lesion.flags]
     return " ".join(parts)
 
 
@@ -180,24 +179,32 @@ def area(square_mm: str, pixels: str) -> str:
     return ", ".join(parts) or "area unknown"
 
 
-def _scores(lesion: LesionEntry | None) -> str:
-    others = {n: v for n, v in lesion.scores.items() if n not in RANKS} if lesion else {}
+def _scores(lesion: LesionEntry | None, number_: int) -> str:
+    """Return the scores of a lesion; of the first, those that matter most are open to view."""
+    found = {n: v for n, v in lesion.scores.items() if n not in RANKS} if lesion else {}
+    headline = {n: found[n] for n in _HEADLINE if n in found} if number_ == 0 else {}
+    others = {n: v for n, v in found.items() if n not in headline}
+    told = f'<dl class="scores">{_numbers(headline)}</dl>' if headline else ""
     if not others:
-        return ""
-    entries = "".join(
-        f"<div><dt>{quoted(name)}</dt><dd>{short(value)}</dd></div>"
-        for name, value in others.items()
-    )
+        return told
+    words = f"{len(others)} more scores" if headline else f"{len(others)} scores"
     return (
-        f"<details><summary>{len(others)} scores</summary>"
-        f'<dl class="scores">{entries}</dl></details>'
+        f"{told}<details><summary>{words}</summary>"
+        f'<dl class="scores">{_numbers(others)}</dl></details>'
+    )
+
+
+def _numbers(scores: Mapping[str, float]) -> str:
+    return "".join(
+        f"<div><dt>{quoted(name)}</dt><dd>{short(value)}</dd></div>"
+        for name, value in scores.items()
     )
 
 
 # ------------------------------------------------------------------------- facts
 
 
-def _facts(entry: Entry, place: int) -> str:
+def _facts(entry: Entry, place: int, sort: str) -> str:
     row = entry.row
     says = [
         f'<li class="{_severity(one)}">{quoted(one["code"])}: {quoted(one["message"])}</li>'
@@ -210,8 +217,15 @@ def _facts(entry: Entry, place: int) -> str:
         f'<span class="place">{place}{f", {entry.sample}" if entry.sample else ""}</span>'
         f'<h3 id="name-{place}"><a href="#pair-{place}">{quoted(entry.record_id)}</a></h3>'
         f'<ul class="tags">{"".join(f"<li>{one}</li>" for one in _tags(entry))}</ul>'
-        f"{_ranks(entry)}<dl>{_terms(_about(entry))}</dl>{said}</div>"
+        f"{_sorted_by(entry, sort)}{_ranks(entry)}<dl>{_terms(_about(entry))}</dl>{said}</div>"
     )
+
+
+def _sorted_by(entry: Entry, sort: str) -> str:
+    """Return the value by which a pair stands where it does, unless it is shown anyhow."""
+    value = None if sort in (*RANKS, *SIZES) else entry.worst(sort)
+    words = "" if value is None else f"{quoted(sort)} <strong>{short(value)}</strong>"
+    return f'<p class="by"{"" if words else " hidden"}>{words}</p>'
 
 
 def _severity(row: Mapping[str, str]) -> str:
@@ -226,14 +240,15 @@ def _tags(entry: Entry) -> list[str]:
     codes = dict.fromkeys(one["code"] for one in entry.problems)
     return [
         *(tag(word) for word in words if word),
-        *(tag(flag, "flag") for flag in flags),
+        *(tag(flag, "flag", flag_meaning(flag)) for flag in flags),
         *(tag(code, "bad") for code in codes),
     ]
 
 
 def _ranks(entry: Entry) -> str:
     """Return the ranks of the worst lesion as bars."""
-    worst = entry.lesions[0] if entry.lesions else None
+    known = [lesion for lesion in entry.lesions if lesion.rank is not None]
+    worst = min(known, key=lambda lesion: lesion.rank or 0.0) if known else None
     ranks = [(name, worst.scores[name]) for name in RANKS if name in worst.scores] if worst else []
     if not ranks:
         return ""
@@ -269,4 +284,8 @@ def _age(age: str) -> str:
 
 
 def _terms(terms: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"<dt>{name}</dt><dd>{quoted(words)}</dd>" for name, words in terms if words)
+    return "".join(
+        f'<dt>{name}</dt><dd class="{name}">{quoted(words).replace("/", "/<wbr>")}</dd>'
+        for name, words in terms
+        if words
+    )

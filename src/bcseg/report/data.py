@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from bcseg.errors import EXIT_FINDINGS, EXIT_OK
-from bcseg.pairs import SCHEMA_VERSION, Row
+from bcseg.pairs import SCHEMA_VERSION, PairsFolder, Row
 from bcseg.run import Progress
+from bcseg.scores.table import LESS_IS_PRECISE
+from bcseg.stats import Statistics
 
-SCORES = "scores.csv"
 PRECISION = "precision_rank"
 RANKS = (PRECISION, "shape_rank", "image_rank")  # 0 to 1 within a dataset, 1 = most precise
+SIZES = ("mask_area_mm2", "mask_pixels")  # of a pair, in records.csv
 
 UNITS = 4  # of SVG coordinates in a pixel of a picture
 
@@ -24,10 +27,12 @@ Box = tuple[int, int, int, int]  # x, y, width, height on the written image
 class Reporting:
     """How to report.
 
-    `all`: every pair, however many there are. `worst`, `random`: how many of each are shown when
-    there are more than both together.
+    `sort`: the score (or mask_area_mm2, mask_pixels) by which the worst stand first. `all`: every
+    pair, however many there are. `worst`, `random`: how many of each are shown when there are more
+    than both together.
     """
 
+    sort: str = PRECISION
     all: bool = False
     worst: int = 200
     random: int = 100
@@ -71,9 +76,34 @@ class Entry:
         return self.row["record_id"]
 
     @property
-    def rank(self) -> float | None:
-        """The precision rank of the worst lesion, if any has one."""
-        return min((one.rank for one in self.lesions if one.rank is not None), default=None)
+    def values(self) -> dict[str, list[float]]:
+        """The numbers by which a pair can be sorted, one for each lesion that has it."""
+        found: dict[str, list[float]] = {}
+        for name in SIZES:
+            value = number(self.row[name])
+            found[name] = [] if value is None else [value]
+        for lesion in self.lesions:
+            for name, value in lesion.scores.items():
+                found.setdefault(name, []).append(float(f"{value:.5g}"))
+        return {name: numbers for name, numbers in found.items() if numbers}
+
+    def worst(self, name: str) -> float | None:
+        """Return the value of the lesion that is worst by a score, if any has it."""
+        return max(self.values.get(name, ()), key=lambda value: badness(name, value), default=None)
+
+
+def badness(name: str, value: float) -> float:
+    """Return a score so that more is worse; the least first where no way is the precise one."""
+    return value if name in LESS_IS_PRECISE else -value
+
+
+def number(text: str | None) -> float | None:
+    """Return a cell as a finite number; None for any other."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +135,27 @@ class Pictures:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """All that the page tells: folders, their statistics, every pair, those shown, notes.
+
+    `sort`: the score by which they stand.
+    """
+
+    folders: Sequence[PairsFolder]
+    statistics: Statistics
+    everything: Sequence[Entry]
+    shown: Sequence[tuple[Entry, Pictures]]
+    sort: str
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Reported:
-    """What was made; `unreadable`: "dataset/record id" of pairs whose pictures cannot be shown."""
+    """What was made.
+
+    `unreadable`: "dataset/record id" of pairs whose pictures cannot be shown. `restricted`: titles
+    of archives on the page that may not be passed on, or of which nothing is known.
+    """
 
     path: Path
     pairs: int
@@ -114,6 +163,7 @@ class Reported:
     scored: int
     size: int  # bytes of the page
     unreadable: tuple[str, ...] = ()
+    restricted: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -131,6 +181,7 @@ class Reported:
             "scored": self.scored,
             "bytes": self.size,
             "unreadable": list(self.unreadable),
+            "restricted": list(self.restricted),
             "notes": list(self.notes),
         }
 
@@ -140,6 +191,7 @@ class Reported:
         lines = [
             f"{self.path}: {shown} of {self.pairs:,} pairs, {self.size / 1e6:.1f} MB",
             *(f"  note: {note}" for note in self.notes),
+            *([f"  may not be passed on: {', '.join(self.restricted)}"] if self.restricted else []),
             *(f"  cannot be shown: {name}" for name in self.unreadable[:20]),
         ]
         more = len(self.unreadable) - 20

@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from bcseg import pairs
 from bcseg.errors import UsageError
-from bcseg.pairs import UNREADABLE, PairsFolder, Row, checked_rows
-from bcseg.report.data import SCORES, Box, Entry, LesionEntry, Reporting
+from bcseg.names import nearest
+from bcseg.pairs import PairsFolder, Row, checked_rows
+from bcseg.report.data import (
+    PRECISION,
+    SIZES,
+    Box,
+    Entry,
+    LesionEntry,
+    Reporting,
+    badness,
+    number,
+)
+from bcseg.scores.table import KEYS, read_scores
 
-_NO_SCORE = {"dataset", "record_id", "lesion_id", "annotation_sha256", "flags"}
+_NO_SCORE = {*KEYS, "flags"}
 
 _Key = tuple[str, str]  # record id, lesion id
 
 
-def entries(folders: Sequence[PairsFolder]) -> tuple[list[Entry], list[str]]:
+def entries(folders: Sequence[PairsFolder], how: Reporting) -> tuple[list[Entry], list[str]]:
     """Return every pair, worst first, and notes; raises UsageError for a damaged table.
 
-    Worst is the lowest precision rank of any of its lesions; pairs without a rank come after,
-    the smallest area first.
+    Worst is the worst value of the score `how.sort` of any of its lesions; pairs without it come
+    after, the smallest area first. Raises UsageError for a score that no lesion has.
     """
     found: list[Entry] = []
     notes: list[str] = []
     for folder in folders:
-        here, note = _entries_of(folder)
+        here, note = _entries_of(folder, how.sort)
         found += here
         notes += [note] if note else []
-    return sorted(found, key=_order), notes
+    if how.sort != PRECISION:
+        _refuse_unknown(how.sort, sorted({name for entry in found for name in entry.values}))
+    return sorted(found, key=lambda entry: _order(entry, how.sort)), notes
+
+
+def _refuse_unknown(name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        near = nearest(name, known)
+        hint = f"--sort {near[0]}" if near else "bcseg score first: it makes them"
+        raise UsageError(
+            f"no lesion has the score {name!r}; there are {', '.join(known) or 'none'}", hint=hint
+        )
 
 
 def chosen(everything: Sequence[Entry], how: Reporting) -> list[Entry]:
@@ -49,24 +68,14 @@ def chosen(everything: Sequence[Entry], how: Reporting) -> list[Entry]:
     ]
 
 
-def number(text: str | None) -> float | None:
-    """Return a cell as a finite number; None for any other."""
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _order(entry: Entry) -> tuple[bool, float, bool, float, str, str, str]:
-    rank = entry.rank
-    area = number(entry.row["mask_area_mm2"])
-    size = number(entry.row["mask_pixels"]) if area is None else area
+def _order(entry: Entry, sort: str) -> tuple[bool, float, bool, float, str, str, str]:
+    worst = entry.worst(sort)
+    area = next((value for name in SIZES if (value := entry.worst(name)) is not None), None)
     return (
-        rank is None,
-        rank or 0.0,
-        area is None,
-        size or 0.0,
+        worst is None,
+        0.0 if worst is None else -badness(sort, worst),
+        entry.worst(SIZES[0]) is None,
+        area or 0.0,
         entry.dataset,
         entry.record_id,
         entry.folder.name,
@@ -78,7 +87,7 @@ def _lot(entry: Entry) -> tuple[str, str]:
     return hashlib.sha256(name.encode(errors="replace")).hexdigest(), entry.folder.name
 
 
-def _entries_of(folder: PairsFolder) -> tuple[list[Entry], str]:
+def _entries_of(folder: PairsFolder, sort: str) -> tuple[list[Entry], str]:
     scores, note = _scores(folder)
     lesions: defaultdict[str, list[Row]] = defaultdict(list)
     for row in checked_rows(folder, pairs.LESIONS):
@@ -91,15 +100,17 @@ def _entries_of(folder: PairsFolder) -> tuple[list[Entry], str]:
     for row in checked_rows(folder, pairs.RECORDS):
         record_id = row["record_id"]
         of_record = [_lesion(one, scores) for one in lesions[record_id]]
-        of_record.sort(key=lambda one: (1.0 if one.rank is None else one.rank, -_pixels(one)))
+        of_record.sort(key=lambda one: _lesion_order(one, sort))
         found.append(
             Entry(folder.path, row["dataset"], row, tuple(of_record), tuple(problems[record_id]))
         )
     return found, note
 
 
-def _pixels(lesion: LesionEntry) -> float:
-    return number(lesion.row["area_px"]) or 0.0
+def _lesion_order(lesion: LesionEntry, sort: str) -> tuple[bool, float, float]:
+    value = lesion.scores.get(sort)
+    badly = 0.0 if value is None else badness(sort, value)
+    return value is None, -badly, -(number(lesion.row["area_px"]) or 0.0)
 
 
 def _lesion(row: Row, scores: dict[_Key, Row]) -> LesionEntry:
@@ -122,42 +133,14 @@ def _box(row: Row) -> Box | None:
 
 def _scores(folder: PairsFolder) -> tuple[dict[_Key, Row], str]:
     """Return the scores by record and lesion, those of another contour left away and noted."""
-    path = folder.path / SCORES
-    if not path.is_file():
-        return {}, f"{folder.path.name}: not scored yet (bcseg score)"
-    rows = _score_rows(path)
-    hashes = {
-        row["record_id"]: row["annotation_sha256"] for row in checked_rows(folder, pairs.RECORDS)
-    }
-    good = [row for row in rows if _same(row.get("annotation_sha256"), hashes, row["record_id"])]
-    old = len(rows) - len(good)
-    if not old:
-        return _by_lesion(good), ""
-    of = f"{old:,} of {len(rows):,} scores are"
-    return _by_lesion(good), (
-        f"{folder.path.name}: {of} of another contour and not shown (run bcseg score again)"
+    name = folder.path.name
+    everything = read_scores(folder, stale=True)
+    if not everything:
+        return {}, f"{name}: not scored yet: bcseg score gives each lesion scores, flags and a rank"
+    rows = read_scores(folder)
+    old = len(everything) - len(rows)
+    note = (
+        f"{name}: {old:,} of {len(everything):,} scores are of another contour and not shown: run "
+        "bcseg score again"
     )
-
-
-def _same(judged: str | None, hashes: dict[str, str], record_id: str) -> bool:
-    """Tell whether a score is of the contour that is here; without a hash it is believed."""
-    if record_id not in hashes:
-        return False
-    return not judged or not hashes[record_id] or judged == hashes[record_id]
-
-
-def _by_lesion(rows: Iterable[Row]) -> dict[_Key, Row]:
-    return {(row["record_id"], row["lesion_id"]): row for row in rows}
-
-
-def _score_rows(path: Path) -> list[Row]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [dict(row) for row in csv.DictReader(file)]
-    except UNREADABLE:
-        rows = [{}]
-    if any(None in row or not {"record_id", "lesion_id"} <= row.keys() for row in rows):
-        raise UsageError(
-            f"{SCORES} is damaged", where=str(path.parent), hint="run bcseg score again"
-        )
-    return rows
+    return {(row["record_id"], row["lesion_id"]): row for row in rows}, note if old else ""

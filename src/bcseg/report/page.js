@@ -7,6 +7,7 @@
     return [card, { values: JSON.parse(card.dataset.values), place: Number(card.dataset.place) }];
   }));
   const field = function (name) { return form.elements[name]; };
+  const plain = ["precision_rank", "shape_rank", "image_rank", "mask_area_mm2", "mask_pixels"];
   const words = function (text) { return text.split(" "); };
 
   function value(card, name, falling) {
@@ -15,10 +16,33 @@
     return falling ? Math.max.apply(null, found) : Math.min.apply(null, found);
   }
 
+  function short(number) {
+    const size = Math.abs(number);
+    if (size === 0) { return "0"; }
+    if (size >= 1000) { return Math.round(number).toLocaleString("en"); }
+    return String(Number(number.toPrecision(3)));
+  }
+
+  function show(card, name, number) {
+    const place = card.querySelector(".by");
+    place.hidden = number === null || plain.includes(name);
+    place.textContent = name + " ";
+    place.append(document.createElement("strong"));
+    place.lastChild.textContent = number === null ? "" : short(number);
+  }
+
   function sort() {
     const name = field("by").value;
-    const falling = field("direction").value === "falling";
-    const keyed = cards.map(function (card) { return [card, value(card, name, falling)]; });
+    const worst = field("by").selectedOptions.length ? field("by").selectedOptions[0].dataset.worst : "";
+    const falling = (worst === "high") !== (field("direction").value === "best");
+    field("direction").options[0].text = worst ? "worst first" : "lowest first";
+    field("direction").options[1].text = worst ? "best first" : "highest first";
+    const keyed = cards.map(function (card) {
+      // of several lesions the worst counts, even with the best pairs first
+      const number = value(card, name, worst ? worst === "high" : falling);
+      show(card, name, number);
+      return [card, number];
+    });
     keyed.sort(function (a, b) {
       if (a[1] === null || b[1] === null) {
         if (a[1] !== b[1]) { return a[1] === null ? 1 : -1; }
@@ -36,7 +60,8 @@
     const sample = field("sample");
     return (!field("dataset").value || data.dataset === field("dataset").value)
       && (!field("kind").value || words(data.kinds).includes(field("kind").value))
-      && (!field("mark").value || words(data.marks).includes(field("mark").value))
+      && (!field("mark").value || (field("mark").value === "none" && !data.marks)
+        || words(data.marks).includes(field("mark").value))
       && (!sample || !sample.value || data.sample === sample.value)
       && (!text || text.split(/\s+/).every(function (word) { return data.text.includes(word); }));
   }
@@ -67,7 +92,17 @@
     filter();
   }
 
+  // a link to a pair that a filter hides shows it again
+  function follow() {
+    const card = document.getElementById(location.hash.slice(1));
+    if (card && card.hidden) {
+      again();
+      card.scrollIntoView({ block: "start" });
+    }
+  }
+
   form.hidden = false;
+  window.addEventListener("hashchange", follow);
   form.addEventListener("change", function (event) {
     if (event.target.name === "by" || event.target.name === "direction") { sort(); } else { filter(); }
   });
@@ -77,12 +112,13 @@
   document.getElementById("again").addEventListener("click", again);
   document.addEventListener("keydown", function (event) {
     if (event.ctrlKey || event.metaKey || event.altKey) { return; }
-    const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
+    const typing = event.target.matches("select, input:not([type=checkbox])");
     if (event.key === "Escape" && typing) { event.target.blur(); return; }
     if (typing) { return; }
     if (event.key === "/") { event.preventDefault(); field("text").focus(); }
     if (event.key === "j") { step(1); }
     if (event.key === "k") { step(-1); }
   });
+  sort();
   filter();
 }());

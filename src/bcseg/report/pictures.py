@@ -23,7 +23,8 @@ Window = tuple[float, float]  # grey values shown as black and as white
 
 CONTOUR = (255, 158, 27)  # legible on black, grey and white
 
-_DARK, _BRIGHT = 1.0, 99.8  # percentiles of the breast shown as black and white
+_WINDOW = (1.0, 99.0)  # percentiles of the breast shown as black and white
+_WINDOW_OF_PART = (1.0, 99.8)
 _ENOUGH = 768  # pixels a side that tell the percentiles
 _ROOM = 1.7  # side of the box round a lesion, in sides of the lesion
 _SMALLEST_BOX = 48  # pixels
@@ -44,7 +45,7 @@ def window_of(image: NDArray[Any]) -> Window:
     step = max(1, max(image.shape) // _ENOUGH)
     sparse = np.ascontiguousarray(image[::step, ::step])
     inside = sparse[breast_region(sparse)]
-    low, high = np.percentile(inside if inside.size else sparse, (_DARK, _BRIGHT))
+    low, high = np.percentile(inside if inside.size else sparse, _WINDOW)
     return float(low), float(high)
 
 
@@ -58,7 +59,7 @@ def windowed(image: NDArray[Any], limits: Window) -> Grey:
 
 def window_of_part(part: NDArray[Any], limits: Window) -> Window:
     """Return the window of a part: its own, yet not so narrow that noise looks like tissue."""
-    low, high = np.percentile(part, (_DARK, _BRIGHT))
+    low, high = np.percentile(part, _WINDOW_OF_PART)
     lacking = max(0.0, (limits[1] - limits[0]) * _NARROWEST - float(high - low))
     return float(low) - lacking / 2, float(high) + lacking / 2
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH = 440
-_LEFT, _RIGHT = 84, 18  # room for names, and for half a tick label
+_NARROW = 330  # of boxes
+_LEFT, _RIGHT = 84, 28  # room for names, and for half a tick label
+_FEW = 12  # values that are shown one by one
 _TOP = 6
 _ROW, _HISTOGRAM = 22, 58  # heights of a row of boxes, and of a histogram
 _AXIS = 40  # height of ticks, their labels and the axis title
@@ -112,7 +114,7 @@ def histograms(
         words.append(f"{name}: {len(values):,} values, median {short(middle)} {unit}".strip())
     height = _TOP + len(rows) * _HISTOGRAM
     body.append(_axis(axis, height - 6, unit))
-    return _svg(title, words, body, height + _AXIS)
+    return _svg(title, words, body, (_WIDTH, height + _AXIS))
 
 
 def _counts(values: Iterable[float], axis: Axis) -> list[int]:
@@ -137,28 +139,48 @@ def _histogram(counts: Sequence[int], tall: int, base: int) -> str:
 
 
 def boxes(rows: Mapping[str, Sequence[float]], title: str, unit: str = "") -> str:
-    """Return a box for each row on one axis: quartiles, median, and the 5th to 95th percentile."""
+    """Return a box for each row on one axis: quartiles, median, and the 5th to 95th percentile.
+
+    Of few values, each is a dot instead: quartiles would tell nothing.
+    """
     rows = {name: sorted(values) for name, values in rows.items() if values}
     if not rows:
         return ""
-    axis = axis_of(v for values in rows.values() for v in (_at(values, 0.05), _at(values, 0.95)))
+    axis = axis_of(end for values in rows.values() for end in _ends(values))
     body, words = [], []
     for number, (name, values) in enumerate(rows.items()):
         middle = _TOP + number * _ROW + _ROW // 2
         cuts = [_at(values, share) for share in (0.05, 0.25, 0.5, 0.75, 0.95)]
-        x = [_x(axis, cut) for cut in cuts]
+        x = [_x(axis, cut, _NARROW) for cut in cuts]
         body.append(_text(_LEFT - 8, middle + 4, name, "end name"))
-        body.append(
-            f'<path class="line" d="M{x[0]} {middle}H{x[4]}"/>'
-            f'<path class="bar" d="M{x[1]} {middle - 6}H{max(x[3], x[1] + 1)}v12H{x[1]}z"/>'
-            f'<path class="middle" d="M{x[2]} {middle - 8}v16"/>'
-        )
+        body.append(_dots(axis, values, middle) if len(values) <= _FEW else _box(x, middle))
+        body.append(f'<path class="middle" d="M{x[2]} {middle - 8}v16"/>')
         words.append(
-            f"{name}: median {short(cuts[2])}, half from {short(cuts[1])} to {short(cuts[3])}"
+            f"{name}: {len(values):,} values, median {short(cuts[2])}, half from {short(cuts[1])} "
+            f"to {short(cuts[3])}"
         )
     height = _TOP + len(rows) * _ROW
-    body.append(_axis(axis, height, unit))
-    return _svg(title, words, body, height + (_AXIS if unit else _AXIS - 14))
+    body.append(_axis(axis, height, unit, _NARROW))
+    return _svg(title, words, body, (_NARROW, height + (_AXIS if unit else _AXIS - 14)))
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    """Return the least and the greatest of sorted values that are drawn."""
+    few = len(values) <= _FEW
+    return (values[0], values[-1]) if few else (_at(values, 0.05), _at(values, 0.95))
+
+
+def _box(x: Sequence[float], middle: int) -> str:
+    return (
+        f'<path class="line" d="M{x[0]} {middle}H{x[4]}"/>'
+        f'<path class="bar" d="M{x[1]} {middle - 6}H{max(x[3], x[1] + 1)}v12H{x[1]}z"/>'
+    )
+
+
+def _dots(axis: Axis, values: Sequence[float], middle: int) -> str:
+    places = [_x(axis, value, _NARROW) for value in values]
+    line = f'<path class="line" d="M{places[0]} {middle}H{places[-1]}"/>'
+    return line + "".join(f'<circle class="dot" cx="{x}" cy="{middle}" r="4"/>' for x in places)
 
 
 def _at(values: Sequence[float], share: float) -> float:
@@ -190,22 +212,22 @@ def bars(counts: Mapping[str, int], title: str, *, shown: int = 14) -> str:
         body.append(f'<rect class="bar" x="{left}" y="{y + 3}" width="{width:.1f}" height="14"/>')
         body.append(_text(left + width + 6, y + 14, f"{count:,}", "small"))
     words = [f"{word}: {count:,}" for word, count in kept.items()]
-    return _svg(title, words, body, _TOP + len(kept) * _BAR + 4)
+    return _svg(title, words, body, (_WIDTH, _TOP + len(kept) * _BAR + 4))
 
 
-def _x(axis: Axis, value: float) -> float:
-    return round(_LEFT + axis.place(value) * (_WIDTH - _LEFT - _RIGHT), 1)
+def _x(axis: Axis, value: float, width: int = _WIDTH) -> float:
+    return round(_LEFT + axis.place(value) * (width - _LEFT - _RIGHT), 1)
 
 
-def _axis(axis: Axis, y: int, unit: str) -> str:
-    ticks = axis.ticks()
-    lines = "".join(f"M{_x(axis, tick)} {y}v5" for tick in ticks)
-    labels = "".join(_text(_x(axis, tick), y + 18, short(tick), "mid small") for tick in ticks)
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
+def _axis(axis: Axis, y: int, unit: str, width: int = _WIDTH) -> str:
+    places = [(_x(axis, tick, width), short(tick)) for tick in axis.ticks()]
+    lines = "".join(f"M{x} {y}v5" for x, _ in places)
+    labels = "".join(_text(x, y + 18, words, "mid small") for x, words in places)
+    middle = (_LEFT + width - _RIGHT) / 2
     name = (
         f'<text x="{middle}" y="{y + 34}" class="mid small">{escape(unit)}</text>' if unit else ""
     )
-    return f'<path class="line" d="M{_LEFT} {y}H{_WIDTH - _RIGHT}{lines}"/>{labels}{name}'
+    return f'<path class="line" d="M{_LEFT} {y}H{width - _RIGHT}{lines}"/>{labels}{name}'
 
 
 def _text(x: float, y: float, words: str, style: str) -> str:
@@ -213,10 +235,10 @@ def _text(x: float, y: float, words: str, style: str) -> str:
     return f'<text x="{x:.1f}" y="{y}" class="{style}">{escape(shown)}</text>'
 
 
-def _svg(title: str, words: Sequence[str], body: Sequence[str], height: int) -> str:
+def _svg(title: str, words: Sequence[str], body: Sequence[str], size: tuple[int, int]) -> str:
     label = escape(f"{title}. {'; '.join(words)}", quote=True)
     return (
         f'<figure class="plot"><figcaption>{escape(title)}</figcaption>'
-        f'<svg role="img" aria-label="{label}" viewBox="0 0 {_WIDTH} {height}">'
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 {size[0]} {size[1]}">'
         f"{''.join(body)}</svg></figure>"
     )

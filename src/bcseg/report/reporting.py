@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,9 +14,9 @@ from bcseg import executors
 from bcseg.errors import RecordError, UsageError
 from bcseg.pairs import PairsFolder, Row
 from bcseg.report.cards import CROPS, card
-from bcseg.report.data import Entry, Pictures, Reported, Reporting
+from bcseg.report.data import Content, Entry, Pictures, Reported, Reporting
 from bcseg.report.entries import chosen, entries
-from bcseg.report.page import Content, page
+from bcseg.report.page import page, restricted
 from bcseg.report.pictures import Sitting, overlay, pictures_of
 from bcseg.select.catalogue import Catalogue, NoMatch, Scope
 from bcseg.stats import stats
@@ -27,17 +28,22 @@ _EACH = 8  # pairs that are worth a worker process
 def report(folders: Sequence[PairsFolder], out: Path, how: Reporting) -> Reported:
     """Write one HTML file about pairs folders; it needs no other file and no network.
 
-    Raises UsageError for a damaged table, OutputError if the file cannot be written. A pair whose
-    files cannot be read is on the page with the reason, and in the result.
+    Raises UsageError for a damaged table, a score that no lesion has and a place that cannot be
+    written to, OutputError if the disk refuses. A pair whose files cannot be read is on the page
+    with the reason, and in the result.
     """
+    _refuse_unwritable(out)
     statistics = stats(folders)
-    everything, notes = entries(folders)
+    everything, notes = entries(folders, how)
     picked = chosen(everything, how)
     shown = list(zip(picked, _all_pictures(picked, how), strict=True))
-    content = Content(folders, statistics, everything, shown, notes)
-    cards = (card(entry, seen, place) for place, (entry, seen) in enumerate(shown, 1))
+    content = Content(folders, statistics, everything, shown, how.sort, notes)
+    cards = (card(entry, seen, place, how.sort) for place, (entry, seen) in enumerate(shown, 1))
     data = page(content, cards)
     write_atomic(out, data)
+    closed = restricted(folders)
+    if closed and _in_version_control(out):
+        notes.append("git does not ignore this place: keep the page out of commits")
     return Reported(
         path=out,
         pairs=len(everything),
@@ -45,8 +51,32 @@ def report(folders: Sequence[PairsFolder], out: Path, how: Reporting) -> Reporte
         scored=sum(any(one.scores for one in entry.lesions) for entry in everything),
         size=len(data),
         unreadable=tuple(f"{e.dataset}/{e.record_id}" for e, seen in shown if seen.failure),
+        restricted=closed,
         notes=tuple(notes),
     )
+
+
+def _refuse_unwritable(out: Path) -> None:
+    """Refuse a place before the work is done, not after it."""
+    folder = next(path for path in out.absolute().parents if path.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(
+            "cannot write the page there", where=str(folder), hint="-o report.html elsewhere"
+        )
+
+
+def _in_version_control(path: Path) -> bool:
+    """Tell whether a file lies in a git repository in which no .gitignore above it hides all."""
+    for folder in path.absolute().parents:
+        try:
+            lines = (folder / ".gitignore").read_text(encoding="utf-8").split()
+        except (OSError, ValueError):
+            lines = []
+        if "*" in lines:
+            return False
+        if (folder / ".git").exists():
+            return True
+    return False
 
 
 def _all_pictures(picked: Sequence[Entry], how: Reporting) -> Iterator[Pictures]:

@@ -30,7 +30,46 @@ ANNOTATION = (
     *("grid_share", "same_outline", "annotator_dice"),
 )
 RANKS = ("flags", "shape_rank", "image_rank", "precision_rank")
+# whether a large value speaks for a precise mask (1) or against it (-1), as docs/scores.md tells;
+# those that are not here say neither
+DIRECTIONS = {
+    **dict.fromkeys(
+        (
+            *("largest_part_share", "ellipse_rms", "dp_per_perim", "curv_entropy"),
+            *("contour_detail", "grad_align", "edge_percentile", "contrast", "opt_margin"),
+            *("source_points", "points_per_mm", "annotator_dice"),
+            *("shape_rank", "image_rank", "precision_rank"),
+        ),
+        1.0,
+    ),
+    **dict.fromkeys(
+        (
+            *("parts", "holes", "hole_share", "frame_contact", "outside_breast", "self_crossing"),
+            *("ellipse_iou", "straight_share", "axis_share", "solidity", "compactness", "tongue"),
+            *("edge_offset_abs", "move", "edge_gain", "weak_share", "gap_share", "tongue_step"),
+            *("longest_run", "same_outline", "breast_share"),
+        ),
+        -1.0,
+    ),
+}
 COLUMNS = (*KEYS, *CHECKS, *SHAPE, *IMAGE, *ANNOTATION, *RANKS)
+# which way a score speaks for precision; the others speak for neither
+MORE_IS_PRECISE = frozenset(
+    {
+        *("largest_part_share", "ellipse_rms", "dp_per_perim", "curv_entropy", "contour_detail"),
+        *("grad_align", "edge_percentile", "contrast", "opt_margin"),
+        *("source_points", "points_per_mm", "annotator_dice"),
+        *("shape_rank", "image_rank", "precision_rank"),
+    }
+)
+LESS_IS_PRECISE = frozenset(
+    {
+        *("parts", "holes", "hole_share", "frame_contact", "outside_breast", "breast_share"),
+        *("self_crossing", "ellipse_iou", "straight_share", "axis_share", "solidity"),
+        *("compactness", "tongue", "edge_offset_abs", "edge_gain", "move", "weak_share"),
+        *("gap_share", "tongue_step", "longest_run", "same_outline"),
+    }
+)
 
 
 def table_bytes(rows: Iterable[Mapping[str, str]]) -> bytes:

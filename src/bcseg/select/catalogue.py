@@ -22,15 +22,27 @@ from bcseg.pairs import (
 )
 
 Pair = tuple[str, str]  # dataset, record id
+_SET = re.compile(r"F\d\d_")  # prefix of the ids of BCDR's film sets, whose patients are others
 _NUMBERED = re.compile(r"([A-Za-z][A-Za-z-]*?)-(Image|Mask)-(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where a row looks: one dataset, or all for an empty name; ids with a prefix, if there are."""
+    """Where a row looks: one dataset, or all for an empty name; ids with a prefix, if there are.
+
+    `own_ids`: not in sets of the dataset that have a prefix of their own.
+    """
 
     dataset: str = ""
     prefix: str = ""
+    own_ids: bool = False
+
+    def holds(self, pair: Pair) -> bool:
+        """Tell whether a pair lies in it."""
+        dataset, record_id = pair
+        if self.dataset not in ("", dataset) or not record_id.lower().startswith(self.prefix):
+            return False
+        return not (self.own_ids and _SET.match(record_id))
 
 
 class NoMatch(Exception):
@@ -110,7 +122,11 @@ class Catalogue:
             return None
         prefix = f"{tail}_"
         there = any(d == self._words[head] and i.lower().startswith(prefix) for d, i in self._all())
-        return Scope(self._words[head], prefix if there else "")
+        return Scope(self._words[head], prefix if there else "", own_ids=not there)
+
+    def has_numbers(self, dataset: str) -> bool:
+        """Tell whether the images of a dataset have the numbers of the older collection."""
+        return any(one == dataset for one, _ in self._by_number)
 
     def _all(self) -> Iterator[Pair]:
         yield from self.records
@@ -118,6 +134,22 @@ class Catalogue:
 
     def find(self, name: str, scope: Scope) -> Pair:
         """Return the pair that a record id, case id or file name means; raises NoMatch."""
+        return self._only(*self._found(name, scope))
+
+    def find_all(self, name: str, scope: Scope) -> list[Pair]:
+        """Return the pairs that a name means, as `find` does.
+
+        They are several only for the number of an image that several people annotated.
+        """
+        found, name, scope, candidates = self._found(name, scope)
+        numbered = bool(candidates) and found == self._numbered(candidates[-1], scope)
+        written = sorted(pair for pair in found if pair in self.records)
+        if numbered and written:
+            return written
+        return [self._only(found, name, scope, candidates)]
+
+    def _found(self, name: str, scope: Scope) -> tuple[set[Pair], str, Scope, list[str]]:
+        """Return the pairs that a name may mean, and what was looked for where."""
         parts = path_parts(name)
         scope = self._scope_of_folders(parts, scope)
         candidates = [
@@ -129,7 +161,7 @@ class Catalogue:
         for table in (self._by_id, self._by_source):
             for candidate in candidates:
                 found = found or self._in_scope(table.get(candidate.casefold(), set()), scope)
-        return self._only(found, name, scope, candidates)
+        return found, name, scope, candidates
 
     def _scope_of_folders(self, parts: Sequence[str], scope: Scope) -> Scope:
         """Return the scope that a path gives itself: inbreast/masks/20588334.png."""
@@ -153,7 +185,7 @@ class Catalogue:
         if scope.dataset and scope.dataset != counted.dataset:
             return set()
         number = match[3].lstrip("0")
-        if not any(dataset == counted.dataset for dataset, _ in self._by_number):
+        if not self.has_numbers(counted.dataset):
             raise NoMatch(
                 f"image {number} cannot be found by its number in the older collection: the"
                 f" numbers are known only where refactor had the complete archive of"
@@ -163,11 +195,7 @@ class Catalogue:
         return self._by_number.get((counted.dataset, number), set())
 
     def _in_scope(self, found: set[Pair], scope: Scope) -> set[Pair]:
-        return {
-            (dataset, record_id)
-            for dataset, record_id in found
-            if scope.dataset in ("", dataset) and record_id.lower().startswith(scope.prefix)
-        }
+        return set(filter(scope.holds, found))
 
     def _only(
         self, found: set[Pair], name: str, scope: Scope, candidates: Sequence[str]

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from bcseg.pairs import Row
-from bcseg.select.plan import Part
+from bcseg.select.part import Part
 from bcseg.select.report import Share
 from bcseg.sizes import SIZES, thirds
 
 
 def compare(parts: Sequence[Part]) -> list[Share]:
-    """Compare kept with dropped pairs over the datasets of which something was taken."""
+    """Compare kept with dropped pairs; nothing where all were kept."""
     rows = [(part, row, not part.codes[row["record_id"]]) for part in parts for row in part.records]
     if all(kept for _, _, kept in rows):
         return []
@@ -42,6 +42,20 @@ def compare(parts: Sequence[Part]) -> list[Share]:
                 )
             )
     return shares
+
+
+def shifts(shares: Sequence[Share]) -> list[str]:
+    """Return a warning for each aspect in which kept and dropped pairs differ too much."""
+    moved: dict[str, list[str]] = {}
+    for share in shares:
+        if share.shifted:
+            points = f"{share.value} {share.kept_share - share.dropped_share:+.0f}"
+            moved.setdefault(share.aspect, []).append(points)
+    return [
+        f"the selection shifts {aspect} by more than 10 points (kept minus dropped):"
+        f" {', '.join(points)}"
+        for aspect, points in moved.items()
+    ]
 
 
 def _value_order(value: str) -> tuple[bool, int, str]:

@@ -16,26 +16,36 @@ from bcseg.select.plan import SHOWN, Plan, folder_content
 from bcseg.select.writing import SELECTION, SELECTION_TABLE
 from bcseg.store import file_sizes
 
-_ROOT_FILES = {".gitignore", SELECTION, SELECTION_TABLE}
+_DERIVED = {pairs.REPORT, pairs.OVERLAYS}  # of the selection: `report` makes them again
+_ROOT_FILES = {".gitignore", SELECTION, SELECTION_TABLE, *_DERIVED}
 _FOLDER_FILES = {
-    *("images", "masks", "lesions", "logs", pairs.DATASET, pairs.ARCHIVE, pairs.LICENCE),
+    *_DERIVED,
+    *("images", "masks", "lesions", "ignore", "logs", pairs.DATASET, pairs.ARCHIVE, pairs.LICENCE),
     *(*pairs.COLUMNS, SCORES),
 }
 
 
 def earlier_selection(to: Path) -> dict[str, Any] | None:
     """Return the identity of the selection that is at `to`; None if there is none."""
+    identity = _document(to).get("identity")
+    return identity if isinstance(identity, dict) else None
+
+
+def _document(to: Path) -> dict[str, Any]:
     try:
         document = json.loads((to / SELECTION).read_text(encoding="utf-8"))
-        identity = document["identity"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return identity if isinstance(identity, dict) else None
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def is_complete(plan: Plan, to: Path) -> bool:
     """Tell whether all files are at `to`, of the right size, and the tables unchanged."""
     if not (to / SELECTION_TABLE).is_file():
+        return False
+    drawn = _document(to).get("drawn", {})
+    size_of = file_sizes(to)
+    if any(size_of(name) != size for name, size in drawn.items()):
         return False
     for part in plan.chosen():
         folder = to / part.dataset

@@ -57,6 +57,11 @@ def read_manifest(path: Path) -> Manifest:
         raise UsageError(
             f"the manifest cannot be read: {error.strerror}", where=str(path)
         ) from error
+    return manifest_of(data, path)
+
+
+def manifest_of(data: bytes, path: Path) -> Manifest:
+    """Read the bytes of a manifest; `path` is where the message of an error says they are."""
     text = _decode(data, path)
     delimiter = _table_delimiter(text)
     try:

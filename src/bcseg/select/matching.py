@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,6 +11,8 @@ from typing import Literal
 from bcseg.names import without_decimals
 from bcseg.select.catalogue import Catalogue, NoMatch, Pair, Scope
 from bcseg.select.manifest import DECISIONS, Manifest, ManifestRow
+
+_SHORTENED = re.compile(r"\d+(?:[.,]\d+)?E\+\d+", re.IGNORECASE)  # 2,06E+07
 
 Sort = Literal["error", "missing", "changed"]
 
@@ -52,30 +55,42 @@ def match_rows(manifest: Manifest, catalogue: Catalogue) -> tuple[list[Choice], 
                     + (f": do you mean {near[0]!r}?" if near else ""),
                 )
             )
-        choices.append(_match(row, decision, catalogue, troubles))
+        choices += _match(row, decision, catalogue, troubles)
     troubles += _contradictions(choices)
     return choices, sorted(troubles, key=lambda trouble: trouble.number)
 
 
 def _match(
     row: ManifestRow, decision: str, catalogue: Catalogue, troubles: list[Trouble]
-) -> Choice:
+) -> list[Choice]:
     name = row.name
     if not name:
         troubles.append(Trouble(row.number, "error", "names no record and no file"))
-        return Choice(row, None, decision=decision)
+        return [Choice(row, None, decision=decision)]
     scope = catalogue.scope(row.cell("dataset"))
     if scope is None:
         message = f"no dataset is called {row.cell('dataset')!r}"
         troubles.append(Trouble(row.number, "error", message))
-        return Choice(row, None, decision=decision)
+        return [Choice(row, None, decision=decision)]
     try:
-        pair = catalogue.find(name, scope)
+        found = catalogue.find_all(name, scope)
     except NoMatch as error:
-        sort: Sort = "missing" if error.missing else "error"
-        wanted = name if error.missing else ""
-        troubles.append(Trouble(row.number, sort, str(error), wanted, scope))
-        return Choice(row, None, decision=decision)
+        if _SHORTENED.fullmatch(name):
+            message = (
+                f"{name!r} is a number that a spreadsheet shortened: format the column as text"
+            )
+            troubles.append(Trouble(row.number, "error", message))
+        elif error.missing:
+            troubles.append(Trouble(row.number, "missing", str(error), name, scope))
+        else:
+            troubles.append(Trouble(row.number, "error", str(error)))
+        return [Choice(row, None, decision=decision)]
+    return [_choice(row, pair, decision, catalogue, troubles) for pair in found]
+
+
+def _choice(
+    row: ManifestRow, pair: Pair, decision: str, catalogue: Catalogue, troubles: list[Trouble]
+) -> Choice:
     lesion_id = _lesion(row, pair, catalogue, troubles)
     wanted_hash = row.cell("annotation_sha256").lower()
     if wanted_hash and wanted_hash != catalogue.records[pair]["annotation_sha256"]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bcseg.errors import EXIT_OK
 from bcseg.pairs import SCHEMA_VERSION
+from bcseg.select.classic import Recovered
+from bcseg.text import counted
 
 _SHIFT = 10.0  # points by which a share must shift to be marked
 
@@ -22,6 +24,7 @@ class Taken:
     taken: int
     left_out: dict[str, int]
     decisions: dict[str, int]
+    ignored_lesions: int = 0  # gone from masks/ to ignore/
     content_sha256: str = ""  # empty: nothing taken, or a dry run
 
     def document(self) -> dict[str, Any]:
@@ -58,10 +61,13 @@ class Selection:
     """What a selection took and left. `fresh`: it was made now; False: it was there already."""
 
     to: Path
-    manifest_sha256: str
+    manifest_sha256: str  # empty without a manifest
+    criteria: Mapping[str, Any]
     datasets: tuple[Taken, ...]
+    recovered: tuple[Recovered, ...]
     shares: tuple[Share, ...]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
     fresh: bool
     dry_run: bool
 
@@ -84,9 +90,12 @@ class Selection:
             "fresh": self.fresh,
             "dry_run": self.dry_run,
             "manifest_sha256": self.manifest_sha256,
+            "criteria": dict(self.criteria),
             "datasets": [one.document() for one in self.datasets],
+            "classic": [one.document() for one in self.recovered],
             "kept_against_dropped": [share.document() for share in self.shares],
             "warnings": list(self.warnings),
+            "notes": list(self.notes),
             "exit_code": self.exit_code,
         }
 
@@ -105,14 +114,24 @@ class Selection:
             if one.left_out:
                 reasons = ", ".join(f"{count} {code}" for code, count in one.left_out.items())
                 lines.append(f"  {'':{width}}  left out: {reasons}")
+            if one.ignored_lesions:
+                lesions = counted(one.ignored_lesions, "lesion")
+                lines.append(f"  {'':{width}}  rejected, in ignore/: {lesions}")
             if one.content_sha256:
                 lines.append(f"  {'':{width}}  content sha256 {one.content_sha256}")
+        if self.recovered:
+            lines.append("classic: what is known of the collection's choice")
+            lines += [f"  {one.text(width)}" for one in self.recovered]
+        if not self.shares and any(one.left_out for one in self.datasets):
+            lines.append("nothing was dropped within a dataset that was taken: nothing to compare")
+        elif not self.shares:
+            lines.append("nothing was dropped: nothing to compare")
         return "\n".join(lines + _shares_text(self.shares))
 
 
 def _shares_text(shares: Sequence[Share]) -> list[str]:
     if not shares:
-        return ["nothing was dropped: nothing to compare"]
+        return []
     width = max(len(share.value) for share in shares)
     lines = [f"{'kept against dropped':{width + 14}}  {'kept':>13}  {'dropped':>13}"]
     aspect = ""

@@ -10,7 +10,7 @@ from bcseg import pairs
 from bcseg.cloud import is_cloud
 from bcseg.errors import UsageError
 from bcseg.pairs import PairsFolder
-from bcseg.select.comparison import compare
+from bcseg.select.comparison import compare, shifts
 from bcseg.select.earlier import earlier_selection, is_complete, refuse_replacing
 from bcseg.select.options import Selecting
 from bcseg.select.plan import folder_content, make_plan
@@ -18,16 +18,18 @@ from bcseg.select.report import Selection
 from bcseg.select.writing import write
 
 
-def select_pairs(root: Path, manifest: Path, to: Path, how: Selecting) -> Selection:
-    """Write the pairs of `root` that a manifest accepts as a new root `to`.
+def select_pairs(root: Path, manifest: Path | str | None, to: Path, how: Selecting) -> Selection:
+    """Write the pairs of `root` that are chosen as a new root `to`.
 
-    Raises UsageError, with nothing written, for rows that cannot be used, for a manifest that
-    takes nothing, for files that are missing, and for an output that is not free.
+    `manifest`: a file, "classic" for the list that bcseg ships, or None where `how` says enough.
+    Raises UsageError, with nothing written, for rows that cannot be used, for a choice that has no
+    meaning or takes nothing, for files and scores that are missing, and for an output that is not
+    free.
     """
     _refuse_storage(root, to, how)
     folders = _folders(root)
     _refuse_overlap(root, folders, to)
-    plan = make_plan(folders, manifest, how)
+    plan = make_plan(folders, manifest, how, root)
     old = earlier_selection(to)
     contents = {part.dataset: "" for part in plan.parts}
     fresh = old != plan.identity() or not is_complete(plan, to)
@@ -42,12 +44,16 @@ def select_pairs(root: Path, manifest: Path, to: Path, how: Selecting) -> Select
             )
             for part in plan.chosen()
         }
+    shares = compare(plan.compared())
     return Selection(
         to=to,
-        manifest_sha256=plan.manifest.sha256,
+        manifest_sha256=plan.manifest_sha256,
+        criteria=plan.criteria,
         datasets=tuple(part.taken(contents[part.dataset]) for part in plan.parts),
-        shares=tuple(compare(plan.chosen())),
-        warnings=tuple(plan.warnings),
+        recovered=plan.recovered,
+        shares=tuple(shares),
+        warnings=(*plan.warnings, *shifts(shares)),
+        notes=tuple(plan.notes),
         fresh=fresh,
         dry_run=how.dry_run,
     )

@@ -11,9 +11,12 @@ from pathlib import Path
 from bcseg import __version__, pairs
 from bcseg.errors import UsageError
 from bcseg.pairs import SCHEMA_VERSION
+from bcseg.select.as_manifest import selection_table
 from bcseg.select.options import Selecting
-from bcseg.select.plan import Part, Plan
-from bcseg.select.tables import selection_table, write_tables
+from bcseg.select.part import Part
+from bcseg.select.plan import Plan
+from bcseg.select.reducing import write_reduced
+from bcseg.select.tables import write_tables
 from bcseg.store import PART, Lock, copy_files, file_sizes, write_atomic
 
 SELECTION = "selection.json"  # at the root: what a selection was made from
@@ -86,9 +89,13 @@ def _put(part: Path, place: Path, old: Path) -> None:
 def _build(plan: Plan, place: Path, how: Selecting) -> dict[str, str]:
     write_atomic(place / ".gitignore", b"*\n")
     contents = {}
+    drawn: dict[str, int] = {}
     for part in plan.chosen():
-        _take(part, plan.files[part.dataset], place / part.dataset, link=how.link)
-        contents[part.dataset] = write_tables(part, place / part.dataset, plan.manifest.sha256)
+        folder = place / part.dataset
+        _take(part, plan.files[part.dataset], folder, link=how.link)
+        reduced, sizes = write_reduced(part, folder)
+        drawn |= {f"{part.dataset}/{name}": size for name, size in sizes.items()}
+        contents[part.dataset] = write_tables(part, folder, plan, reduced)
     write_atomic(place / SELECTION_TABLE, selection_table(plan))
     document = {
         "schema_version": SCHEMA_VERSION,
@@ -96,6 +103,8 @@ def _build(plan: Plan, place: Path, how: Selecting) -> dict[str, str]:
         "identity": plan.identity(),
         "datasets": [part.taken(contents.get(part.dataset, "")).document() for part in plan.parts],
     }
+    if drawn:
+        document["drawn"] = drawn  # masks that no file of the source is: their bytes
     pairs.write_document(place / SELECTION, document)
     return contents
 

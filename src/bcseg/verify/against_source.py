@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bcseg import adapters, executors, pairs, plan
 from bcseg.convert import convert
-from bcseg.outcome import Job, Outcome
+from bcseg.ignoring import ignored_lesions, without
+from bcseg.outcome import Job
 from bcseg.pairs import FORMAT, PairsFolder, Row
 from bcseg.records import Record
 from bcseg.settings import settings_of
@@ -110,8 +111,14 @@ def _convert_again(task: _Task) -> list[Row]:
         message = f"the archive gives no pair now: {message} ({outcome.code})"
         found.fail("source_fails", message, task.record.image)
         return found.rows
-    _compare_rows(found, task, outcome.row)
-    _compare_lesions(found, task, outcome)
+    row, lesions = outcome.row, outcome.lesions
+    ignored = ignored_lesions(task.lesions)
+    if ignored:  # by a selection: they are in the archive's mask
+        radius = job.settings.point_radius
+        reduced = without(row, lesions, outcome.archive, ignored, radius=radius)
+        row, lesions = reduced.row, reduced.lesions
+    _compare_rows(found, task, row)
+    _compare_lesions(found, task, lesions)
     return found.rows
 
 
@@ -127,9 +134,9 @@ def _compare_rows(found: Findings, task: _Task, now: Row) -> None:
         found.fail("row_differs", f"the archive gives other values: {words}", pairs.RECORDS)
 
 
-def _compare_lesions(found: Findings, task: _Task, outcome: Outcome) -> None:
+def _compare_lesions(found: Findings, task: _Task, lesions: Sequence[Row]) -> None:
     then = {row["lesion_id"]: row for row in task.lesions}
-    now = {row["lesion_id"]: row for row in outcome.lesions}
+    now = {row["lesion_id"]: row for row in lesions}
     odd = [f"{lesion_id} there" for lesion_id in sorted(now.keys() - then.keys())]
     odd += [f"{lesion_id} not there" for lesion_id in sorted(then.keys() - now.keys())]
     for lesion_id in sorted(then.keys() & now.keys()):

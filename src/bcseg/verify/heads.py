@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from bcseg.verify.findings import Findings
-from bcseg.verify.pair import Context, Pair, Promise, Seen, lesion_mask_names, promises_of
+from bcseg.verify.pair import Context, Pair, Promise, Seen, other_mask_names, promises_of
 from bcseg.verify.png_file import HEAD_BYTES, check_header, check_same_size, report_unopened
 
 _END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk of every PNG
@@ -18,7 +18,7 @@ def check_heads(context: Context, pair: Pair) -> Seen:
     headers = []
     promises = promises_of(pair.row)
     rows, columns = (promises[0].rows, promises[0].columns) if promises else (None, None)
-    promises += [Promise(name, rows, columns, 8) for name in lesion_mask_names(context, pair)]
+    promises += [Promise(name, rows, columns, 8) for name in other_mask_names(context, pair)]
     for promise in promises:
         try:
             with (context.folder / promise.name).open("rb") as file:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from bcseg import pairs
 from bcseg.convert import lesion_file
+from bcseg.ignoring import ignore_file, ignored_lesions
 from bcseg.store import PART, files_below
 from bcseg.verify.findings import Findings
 from bcseg.verify.tables import Tables
 
-_FILE_FOLDERS = ("images", "masks", "lesions")
+_FILE_FOLDERS = ("images", "masks", "lesions", "ignore")
 
 
 def check_names(folder: Path, tables: Tables, found: Findings, *, lesion_masks: bool) -> None:
@@ -18,6 +19,11 @@ def check_names(folder: Path, tables: Tables, found: Findings, *, lesion_masks: 
     if not (folder / pairs.ARCHIVE).is_file():
         found.fail("missing_table", "the table is not there", pairs.ARCHIVE)
     promised = {row[column] for row in tables.records for column in ("image", "mask")}
+    promised |= {
+        ignore_file(record_id)
+        for record_id, rows in tables.lesions.items()
+        if ignored_lesions(rows)
+    }
     if lesion_masks:
         for record_id, lesions in tables.lesions.items():
             for row in lesions:

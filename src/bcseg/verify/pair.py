@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bcseg.convert import lesion_file
+from bcseg.ignoring import ignore_file, ignored_lesions
 from bcseg.pairs import Row
 from bcseg.verify.cells import is_safe_name, is_sha256, whole_number
 from bcseg.verify.lesion_archive import Line
@@ -67,11 +68,12 @@ def promises_of(row: Row) -> list[Promise]:
     ]
 
 
-def lesion_mask_names(context: Context, pair: Pair) -> list[str]:
-    """Return the names of the single lesions' masks that the folder should have."""
+def other_mask_names(context: Context, pair: Pair) -> list[str]:
+    """Return the names of the masks beside masks/: of single lesions, of what is ignored."""
     record_id = pair.row["record_id"]
-    return [
+    names = [
         lesion_file(record_id, row["lesion_id"], row["kind"])
         for row in pair.lesions
         if context.lesion_masks and row["in_mask"] == "1"
     ]
+    return names + ([ignore_file(record_id)] if ignored_lesions(pair.lesions) else [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from bcseg import pairs, raster
 from bcseg.breast import breast_region
 from bcseg.convert import lesion_file
 from bcseg.errors import RecordError
+from bcseg.ignoring import ignore_file, ignore_mask, ignored_lesions
 from bcseg.pairs import Row
 from bcseg.raster import Patch
 from bcseg.records import LESION_KINDS
@@ -49,6 +50,9 @@ def check_pair(pair: Pair) -> Seen:
         _check_place(found, pair, image.pixels, patches)
     if context.lesion_masks:
         _check_lesion_masks(found, seen, context, pair, patches)
+    ignored = [patches[one] for one in ignored_lesions(pair.lesions) if one in patches]
+    if ignored:
+        _check_ignored(found, seen, context, pair, (patches, ignored))
     return seen
 
 
@@ -175,3 +179,26 @@ def _check_lesion_masks(
         _check_values(found, name, opened.pixels)
         if not np.array_equal(opened.pixels > 0, raster.paint([patch], line.size) > 0):
             found.fail("altered", "the pixels are not those of lesions.jsonl.gz", name)
+
+
+def _check_ignored(
+    found: Findings,
+    seen: Seen,
+    context: Context,
+    pair: Pair,
+    patches: tuple[Mapping[str, Patch], Sequence[Patch]],
+) -> None:
+    """Compare ignore/ID.png with the lesions (all by id, ignored ones) that it is made of."""
+    rows, columns = whole_number(pair.row["height"]), whole_number(pair.row["width"])
+    name = ignore_file(pair.row["record_id"])
+    opened = open_file(found, seen, context.folder, Promise(name, rows, columns, 8))
+    if opened.pixels is None:
+        return
+    _check_values(found, name, opened.pixels)
+    size = int(opened.pixels.shape[0]), int(opened.pixels.shape[1])
+    if size != (rows, columns):
+        return  # the finding `wrong_size` says it
+    expected = ignore_mask([patch for _, patch in _in_mask(pair, patches[0])], patches[1], size)
+    if not np.array_equal(opened.pixels > 0, expected > 0):
+        message = "the pixels are not those of the ignored lesions outside the mask"
+        found.fail("altered", message, name)

@@ -111,11 +111,12 @@ def render(report: Report) -> str:
 def _verdict(report: Report) -> str:
     totals = Counter(row["severity"] for row in report.new)
     known = len(report.findings) - len(report.new)
-    others = f", {known} known from the baseline" if known else ""
-    if not totals["failed"]:
-        what = "names, sizes and tables are" if report.fast else "everything is"
-        verdict = f"{what} as recorded: "
-    else:
-        verdict = f"{counted(totals['failed'], 'finding')}, "
     said = f"{counted(totals['warning'], 'warning')}, {counted(totals['note'], 'note')}"
-    return verdict + said + others
+    if totals["failed"]:
+        said = f"{counted(totals['failed'], 'finding')}, {said}"
+    elif any(row["severity"] == "failed" for row in report.findings):
+        return f"nothing new: {counted(known, 'finding')} known from the baseline, {said}"
+    else:
+        what = "names, sizes and tables are" if report.fast else "everything is"
+        said = f"{what} as recorded: {said}"
+    return said + (f", {known} known from the baseline" if known else "")
