@@ -15,14 +15,14 @@ PACKAGE = Path(bcseg.__file__).parent
 # a module imports from the lines above its own, or from an earlier module of its own line
 LAYERS = """
 errors text
-records source store executors png
+records cloud source store remote executors dask_cluster png
 formats spline breast raster transform preprocess
 adapters
 masks settings pairs
 outcome
 work rows convert
-run ledger plan closing
-refactor
+shards ledger run parts plan closing
+refactor merge
 """
 FLOOR = LAYERS.split()
 PLACE = {name: line for line, names in enumerate(LAYERS.split("\n")) for name in names.split()}

@@ -9,6 +9,7 @@ from typing import Any
 
 from bcseg import adapters, pairs
 from bcseg.clinical import Finding, examine
+from bcseg.cloud import place
 from bcseg.errors import EXIT_FINDINGS, EXIT_OK, UsageError
 from bcseg.pairs import SCHEMA_VERSION, Row
 from bcseg.selfcheck import self_check
@@ -61,7 +62,7 @@ def sources(words: Sequence[str]) -> dict[str, Path]:
             raise UsageError(
                 f"--source names two archives of {dataset}", hint="one archive of each dataset"
             )
-        found[dataset] = Path(path)
+        found[dataset] = place(path)
     return found
 
 

@@ -8,19 +8,21 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from bcseg import __version__, pairs
 from bcseg.adapters.base import Info
-from bcseg.ledger import NEEDED, Ledger, file_of, unprocessed_items
-from bcseg.outcome import Outcome
-from bcseg.pairs import FORMAT, SCHEMA_VERSION, Row
+from bcseg.ledger import NEEDED, Ledger, Rest, file_of, unprocessed_items
+from bcseg.outcome import Fate, Outcome
+from bcseg.pairs import FORMAT, SCHEMA_VERSION, Row, problem_row
+from bcseg.parts import Part, source_sha256, write_rest
 from bcseg.run import State, Summary
 from bcseg.source import UNREAD
-from bcseg.store import write_atomic
+from bcseg.store import Journal, write_atomic
 
 _LIBRARIES = (
     "numpy",
@@ -35,7 +37,7 @@ _LIBRARIES = (
 
 @dataclass(slots=True)
 class Tables:
-    """Rows of the tables, collected from the journal."""
+    """Rows of the tables, and the ledger."""
 
     records: list[Row] = field(default_factory=list)
     lesions: list[Row] = field(default_factory=list)
@@ -43,71 +45,177 @@ class Tables:
     left_out: list[Row] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
 
+    def add(self, outcome: Outcome, log: str) -> None:
+        """Enter what became of a record."""
+        if outcome.row:
+            self.records.append(outcome.row)
+        self.lesions += outcome.lesions
+        self.problems += [_with_log(row, log) for row in outcome.problems]
+        self.left_out += outcome.left_out
+        self.ledger.add(outcome.items)
+
+    def sort(self) -> None:
+        """Bring the rows into the order of the contract."""
+        self.records.sort(key=_id_order)
+        self.lesions.sort(key=_id_order)  # of one record as they are
+        self.problems.sort(key=_problem_order)
+        self.left_out.sort(key=_problem_order)
+
 
 def finish(state: State, identity: dict[str, Any]) -> Summary:
-    """Write the tables from the journal, check the ledger, sum up."""
-    log = _write_log(state)
-    tables = _collect(state, log)
-    state.journal.rewrite()
-    folder = state.folder
-    write_atomic(folder / pairs.RECORDS, pairs.table_bytes(pairs.RECORDS, tables.records))
-    write_atomic(folder / pairs.LESIONS, pairs.table_bytes(pairs.LESIONS, tables.lesions))
-    lines = (line for entry in state.journal.entries() for line in entry["archive"])
-    write_atomic(folder / pairs.ARCHIVE, pairs.archive_bytes(lines))
-    write_atomic(folder / pairs.PROBLEMS, pairs.table_bytes(pairs.PROBLEMS, tables.problems))
-    write_atomic(folder / pairs.LEFT_OUT, pairs.table_bytes(pairs.LEFT_OUT, tables.left_out))
-    write_atomic(folder / pairs.LICENCE, _licence(state.info).encode())
-    content = pairs.content_sha256(folder)
-    summary = summarise(state, tables, content, log)
-    document = _document(state, tables, identity, content)
-    pairs.write_document(folder / pairs.DATASET, document)
-    return summary
+    """Write the tables from the journal, check the ledger, sum up.
 
-
-def _collect(state: State, log: str) -> Tables:
+    A shard writes its own tables, and what a merge has to know besides.
+    """
+    log = write_log(state.folder, _log_lines(state))
+    apart = told_apart(state)
     tables = Tables()
-    ledger = tables.ledger
-    gone = set(state.gone)
-    for entry in state.journal.entries():
-        outcome = Outcome.of(entry)
-        if outcome.row:
-            tables.records.append(outcome.row)
-        tables.problems += [_with_log(row, log) for row in outcome.problems]
-        tables.left_out += outcome.left_out
-        if entry["id"] in gone:
-            tables.lesions += outcome.lesions
-            _collect_gone(state, tables, outcome)
-        elif entry["id"] in state.stale:
-            tables.lesions += outcome.lesions
-            failure = state.stale[entry["id"]]
-            tables.problems += [_with_log(_kept(row), log) for row in failure.problems]
-            ledger.add(failure.items)
-        else:
+    collect(tables, state.journal, apart, state.table_hashes, log)
+    if state.run.shard:
+        tables.sort()
+        state.journal.rewrite()
+        for name, rows in _csv(tables):
+            write_atomic(state.books / name, pairs.table_bytes(name, rows))
+        _write_part(state, identity, apart)
+        return summarise(state, tables, "", log)
+    close(tables, state.info.name, state.rest)
+    state.journal.rewrite()
+    about = about_of(state.info, identity)
+    licence = licence_of(state.info)
+    content = write_whole(state.journal, tables, about, licence, state.index.notes)
+    return summarise(state, tables, content, log)
+
+
+def _write_part(state: State, identity: dict[str, Any], apart: dict[str, Outcome]) -> None:
+    shard = state.run.shard
+    assert shard is not None
+    if shard.number == 1:
+        write_rest(state.books, state.rest, licence_of(state.info))
+    Part(
+        shard=shard,
+        about=about_of(state.info, identity),
+        source=source_sha256(state),
+        records=len(state.records),
+        reached=not state.unreached,
+        apart=apart,
+        table_hashes=state.table_hashes,
+    ).write(state.books)
+
+
+def write_whole(
+    journal: Journal, tables: Tables, about: dict[str, Any], licence: str, notes: Iterable[str]
+) -> str:
+    """Write tables and documents beside their journal; return the hash of the content."""
+    folder = journal.folder
+    for name, rows in _csv(tables):
+        write_atomic(folder / name, pairs.table_bytes(name, rows))
+    lines = (line for entry in journal.entries() for line in entry["archive"])
+    write_atomic(folder / pairs.ARCHIVE, pairs.archive_bytes(lines))
+    write_atomic(folder / pairs.LICENCE, licence.encode())
+    content = pairs.content_sha256(folder)
+    counts = {
+        "records": len(tables.records),
+        "lesions_in_masks": sum(row["in_mask"] == "1" for row in tables.lesions),
+        "items": tables.ledger.counts(),
+        "reasons": tables.ledger.reasons(),
+        "problems": dict(sorted(Counter(row["code"] for row in tables.problems).items())),
+        "notes": list(notes),
+        "content_sha256": content,
+    }
+    pairs.write_document(folder / pairs.DATASET, about | counts)
+    return content
+
+
+def _csv(tables: Tables) -> list[tuple[str, list[Row]]]:
+    return [
+        (pairs.RECORDS, tables.records),
+        (pairs.LESIONS, tables.lesions),
+        (pairs.PROBLEMS, tables.problems),
+        (pairs.LEFT_OUT, tables.left_out),
+    ]
+
+
+def collect(
+    tables: Tables,
+    journal: Journal,
+    apart: Mapping[str, Outcome],
+    table_hashes: Mapping[str, str],
+    log: str,
+) -> None:
+    """Enter what the journal tells of each record, but for those of which `apart` tells.
+
+    In order of record id: of equal fates of one item the ledger keeps the first.
+    """
+    for entry in journal.entries():
+        outcome = apart.get(entry["id"])
+        if outcome is None:
+            outcome = Outcome.of(entry)
             # a row elsewhere in the table may have changed since
-            tables.lesions += [with_table_hash(row, state.table_hashes) for row in outcome.lesions]
-            ledger.add(outcome.items)
-    _collect_unprocessed(state, tables)
-    ledger.add_index(state.index, state.source.refused)
-    for name in ledger.close(state.source.names(), state.index.tables):
-        tables.left_out.append(
-            _row(state, "left_out", "unknown_file", "not part of the dataset", name)
-        )
-    add_index_rows(state, tables)
-    tables.problems.sort(key=_problem_order)
-    tables.left_out.sort(key=_problem_order)
-    return tables
+            outcome.lesions = [with_table_hash(row, table_hashes) for row in outcome.lesions]
+        tables.add(outcome, log)
+    known = set(journal.ids())
+    for record_id in sorted(apart.keys() - known):
+        tables.add(apart[record_id], log)
 
 
-def _collect_gone(state: State, tables: Tables, outcome: Outcome) -> None:
+def close(tables: Tables, dataset: str, rest: Rest) -> None:
+    """Enter what belongs to no record, check that nothing is missing, sort."""
+    ledger = tables.ledger
+    ledger.add_index(rest.index, rest.refused)
+    for name in ledger.close(rest.names, rest.index.tables):
+        row = problem_row(dataset, "", "left_out", "unknown_file", "not part of the dataset", name)
+        tables.left_out.append(row)
+    add_index_rows(tables, dataset, rest)
+    tables.sort()
+
+
+def told_apart(state: State) -> dict[str, Outcome]:
+    """Return by record id what the tables tell of records, where it is not what the journal says.
+
+    These are pairs whose source is gone or has gone bad, and records that were not reached.
+    """
+    apart = {}
+    for record_id in state.gone:
+        apart[record_id] = _gone(state, _journalled(state, record_id))
+    for record_id, failure in state.stale.items():
+        outcome = _journalled(state, record_id)
+        outcome.problems += [_kept(row) for row in failure.problems]
+        outcome.items = failure.items
+        apart[record_id] = outcome
+    for record_id, code in state.unreached.items():
+        apart[record_id] = _unreached(state, record_id, code)
+    return apart
+
+
+def _journalled(state: State, record_id: str) -> Outcome:
+    entry = state.journal.get(record_id)
+    assert entry is not None
+    return Outcome.of(entry)
+
+
+def _gone(state: State, outcome: Outcome) -> Outcome:
     message = "a file it was made of is not in the source any more; the pair was kept"
     names = set(state.source.names())
     made_of = [file_of(name) for sort, name, _, _ in outcome.items if sort in NEEDED]
     lost = next((name for name in made_of if name not in names), "")
-    row = _row(state, "failed", "source_gone", message, lost, outcome.record_id)
-    tables.problems.append(row)
-    if outcome.record_id in state.records:  # its table rows are still there
-        record = state.records[outcome.record_id]
-        tables.ledger.add(unprocessed_items(record, "failed", "source_gone"))
+    outcome.problems.append(
+        problem_row(state.info.name, outcome.record_id, "failed", "source_gone", message, lost)
+    )
+    record = state.records.get(outcome.record_id)  # its table rows may still be there
+    outcome.items = unprocessed_items(record, "failed", "source_gone") if record else []
+    return outcome
+
+
+def _unreached(state: State, record_id: str, code: str) -> Outcome:
+    record = state.records[record_id]
+    fate: Fate = "left_out" if code == "limit" else "failed"
+    outcome = Outcome(record_id, fate, code, items=unprocessed_items(record, fate, code))
+    if code == "limit":
+        message, rows = "beyond --limit", outcome.left_out
+    else:
+        message, rows = "the source went away before its turn", outcome.problems
+    rows.append(problem_row(state.info.name, record_id, fate, code, message, record.image))
+    return outcome
 
 
 def _kept(row: Row) -> Row:
@@ -117,54 +225,33 @@ def _kept(row: Row) -> Row:
     return row | {"message": f"{row['message']}; the pair made from it before was kept"}
 
 
-def _collect_unprocessed(state: State, tables: Tables) -> None:
-    for record_id, code in sorted(state.unreached.items()):
-        record = state.records[record_id]
-        if code == "limit":
-            tables.ledger.add(unprocessed_items(record, "left_out", code))
-            row = _row(state, "left_out", code, "beyond --limit", record.image, record_id)
-            tables.left_out.append(row)
-        else:
-            tables.ledger.add(unprocessed_items(record, "failed", code))
-            message = "the source went away before its turn"
-            row = _row(state, "failed", code, message, record.image, record_id)
-            tables.problems.append(row)
-
-
-def add_index_rows(state: State, tables: Tables) -> None:
+def add_index_rows(tables: Tables, dataset: str, rest: Rest) -> None:
     """Add the rows about items that belong to no record."""
-    for name, reason in state.source.refused:
+
+    def row(severity: str, code: str, message: str, source: str, record_id: str = "") -> Row:
+        return problem_row(dataset, record_id, severity, code, message, source)
+
+    for name, reason in rest.refused:
         severity = "failed" if reason in UNREAD else "warning"
-        tables.problems.append(
-            _row(state, severity, reason, "refused: not read from the source", name)
-        )
-    for group in state.index.left_out:
+        tables.problems.append(row(severity, reason, "refused: not read from the source", name))
+    for group in rest.index.left_out:
         for name in filter(tables.ledger.is_left_out, group.items):
             tables.left_out.append(
-                _row(state, "left_out", group.code, group.message, name, group.record_id)
+                row("left_out", group.code, group.message, name, group.record_id)
             )
-    for failure in state.index.failed:
+    for failure in rest.index.failed:
         for name in failure.items:
             tables.problems.append(
-                _row(state, "failed", failure.code, failure.message, name, failure.record_id)
+                row("failed", failure.code, failure.message, name, failure.record_id)
             )
-    for warned in state.index.warnings:
+    for warned in rest.index.warnings:
         tables.problems.append(
-            _row(state, "warning", warned.code, warned.message, warned.source, warned.record_id)
+            row("warning", warned.code, warned.message, warned.source, warned.record_id)
         )
 
 
-def _row(
-    state: State, severity: str, code: str, message: str, source: str, record_id: str = ""
-) -> Row:  # fmt: skip
-    return {
-        "dataset": state.info.name,
-        "record_id": record_id,
-        "severity": severity,
-        "code": code,
-        "message": " ".join(message.split()),
-        "source": source,
-    }
+def _id_order(row: Row) -> str:
+    return row["record_id"]
 
 
 def _problem_order(row: Row) -> tuple[str, ...]:
@@ -183,10 +270,8 @@ def _with_log(row: Row, log: str) -> Row:
     return row | {"message": f"{row['message']}: please report it, the traceback is in logs/"}
 
 
-def _document(
-    state: State, tables: Tables, identity: dict[str, Any], content: str
-) -> dict[str, Any]:
-    info = state.info
+def about_of(info: Info, identity: dict[str, Any]) -> dict[str, Any]:
+    """Return what dataset.json says of the archive and the options, before it counts."""
     return {
         "schema_version": SCHEMA_VERSION,
         "format": FORMAT,
@@ -197,17 +282,11 @@ def _document(
         "licence": info.licence,
         "citation": info.citation,
         "options": identity,
-        "records": len(tables.records),
-        "lesions_in_masks": sum(row["in_mask"] == "1" for row in tables.lesions),
-        "items": tables.ledger.counts(),
-        "reasons": tables.ledger.reasons(),
-        "problems": dict(sorted(Counter(row["code"] for row in tables.problems).items())),
-        "notes": list(state.index.notes),
-        "content_sha256": content,
     }
 
 
-def _licence(info: Info) -> str:
+def licence_of(info: Info) -> str:
+    """Return LICENCE.txt."""
     passing = (
         "The archive, and pairs made from it, may not be passed on.\n\n" if info.restricted else ""
     )
@@ -218,30 +297,43 @@ def _licence(info: Info) -> str:
 
 
 def summarise(state: State, tables: Tables, content: str, log: str) -> Summary:
-    """Return what the user is told at the end."""
-    notes = list(state.index.notes)
+    """Return what the user is told at the end; of a shard, what concerns its own records."""
+    notes = () if state.run.shard else state.index.notes
+    some = bool(state.records) and not (state.unreached or state.run.shard)
+    kinds = sorted(state.settings.read.kinds) if some else ()
+    return replace(
+        summary(state.info.name, state.folder, tables, notes=notes, kinds=kinds),
+        fresh=state.fresh,
+        content_sha256=content,
+        log=log,
+        shard=str(state.run.shard or ""),
+    )
+
+
+def summary(
+    dataset: str, folder: Path, tables: Tables, *, notes: Iterable[str], kinds: Iterable[str]
+) -> Summary:
+    """Return what tables tell; `kinds`: those asked for, if there were records to have any."""
+    notes = list(notes)
     bits = max((_bits_used(row) for row in tables.records if row["bit_depth"] == "16"), default=16)
     if bits < 16:
         notes.append(
             f"16-bit files with {bits} bits used look black in most viewers: load them with "
             f"cv2.imread(path, cv2.IMREAD_UNCHANGED) and divide by {2**bits - 1}"
         )
-    nothing = not (tables.records or state.unreached or any(map(_is_failure, tables.problems)))
-    if state.records and nothing:
-        kinds = ", ".join(sorted(state.settings.read.kinds))
+    kinds = ", ".join(kinds)
+    if kinds and not (tables.records or any(map(_is_failure, tables.problems))):
         notes.append(f"no pair: no image here has a lesion of the kinds asked for ({kinds})")
     return Summary(
-        dataset=state.info.name,
-        folder=state.folder,
+        dataset=dataset,
+        folder=folder,
         pairs=len(tables.records),
-        fresh=state.fresh,
+        fresh=0,
         counts=tables.ledger.counts(),
         reasons=tables.ledger.reasons(),
         failures=list(filter(_is_failure, tables.problems)),
         warnings=[row for row in tables.problems if row["severity"] == "warning"],
         notes=tuple(notes),
-        content_sha256=content,
-        log=log,
     )
 
 
@@ -258,22 +350,30 @@ def _bits_used(row: Row) -> int:
     return stored if stored < 16 else max(1, int(row["value_max"]).bit_length())
 
 
-def _write_log(state: State) -> str:
-    """Write who ran what and when, and the tracebacks of bugs: outside every hash."""
-    now = time.time_ns()
-    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09}Z"
-    versions = {name: metadata.version(name) for name in _LIBRARIES if _installed(name)}
-    lines = [
+def _log_lines(state: State) -> list[str]:
+    return [
         f"command: {' '.join(state.run.command)}",
-        f"time: {stamp}",
-        f"host: {socket.gethostname()} pid {os.getpid()}",
-        f"bcseg {__version__}, Python {platform.python_version()} on {sys.platform}, "
-        + ", ".join(f"{name} {version}" for name, version in versions.items()),
         f"source: {state.source.location}",
         f"fresh pairs: {state.fresh}",
         *state.logs,
     ]
-    path = state.folder / "logs" / f"refactor-{stamp}-{os.getpid()}.log"
+
+
+def write_log(folder: Path, told: Iterable[str], name: str = "refactor") -> str:
+    """Write who ran what and when, and the tracebacks of bugs: outside every hash."""
+    now = time.time_ns()
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09}Z"
+    versions = {name: metadata.version(name) for name in _LIBRARIES if _installed(name)}
+    command, *rest = told
+    lines = [
+        command,
+        f"time: {stamp}",
+        f"host: {socket.gethostname()} pid {os.getpid()}",
+        f"bcseg {__version__}, Python {platform.python_version()} on {sys.platform}, "
+        + ", ".join(f"{name} {version}" for name, version in versions.items()),
+        *rest,
+    ]
+    path = folder / "logs" / f"{name}-{stamp}-{os.getpid()}.log"
     write_atomic(path, ("\n".join(lines) + "\n").encode())
     return str(path)
 

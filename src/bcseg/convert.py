@@ -6,7 +6,7 @@ import functools
 import hashlib
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import cv2
@@ -14,7 +14,7 @@ import numpy as np
 
 from bcseg import adapters, raster
 from bcseg.adapters.base import ending
-from bcseg.errors import RecordError, SourceGone
+from bcseg.errors import BcsegError, RecordError, SourceGone, UsageError
 from bcseg.formats.images import decode
 from bcseg.masks import read_raster
 from bcseg.outcome import Job, Outcome
@@ -370,6 +370,18 @@ def _warn_losses(work: Work, processed: Processed, in_mask: list[tuple[Drawn, Pa
             work.warn("lesion_cropped", message, one.lesion.source)
         if patch.area == 0:
             work.warn("lesion_lost", f"{name}: nothing of it is in the mask", one.lesion.source)
+
+
+def check_source(job: Job, stamps: Mapping[str, str]) -> None:
+    """Raise UsageError if this machine does not see the source that the stamps are of."""
+    adapters.get(job.dataset)  # the file of an adapter may be missing here
+    for name, stamp in stamps.items():
+        try:
+            found = job.source.stamp(name)
+        except BcsegError:
+            found = ""
+        if found != stamp:
+            raise UsageError("the source is not shared", where=str(job.source.location))
 
 
 @functools.cache

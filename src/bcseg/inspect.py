@@ -30,6 +30,7 @@ from bcseg.run import Progress, Run, State
 from bcseg.settings import Settings
 from bcseg.source import Source, ZipSource, open_source
 from bcseg.source.base import READ_ERRORS
+from bcseg.source.zipped import open_zip
 from bcseg.text import aligned, bytes_in_words, counted, counts, listed, minutes_in_words
 from bcseg.work import is_chosen
 
@@ -359,7 +360,7 @@ def _opener(source: Source) -> Callable[[str], BinaryIO]:
     """Return how files are opened for their heads: of a zip no more is unpacked than is read."""
     if not isinstance(source, ZipSource):
         return source.open
-    archive = zipfile.ZipFile(source.location)
+    archive = open_zip(source.location)
     members: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         members.setdefault(info.filename.replace("\\", "/"), info)
@@ -564,7 +565,7 @@ def _writing(state: State, tables: Tables, heads: Mapping[str, _Head]) -> Writin
             failed[record.record_id] = code
         else:
             wanted.append(record)
-    size, seconds = plan.expected(state, wanted)
+    size, seconds = plan.expected(state, wanted, plan.workers(state.run))
     return Writing(
         pairs=len(wanted),
         size=size,

@@ -32,6 +32,15 @@ class LedgerError(BcsegError):
     exit_code = EXIT_FINDINGS
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What belongs to no record: the index without its records, and the files of the source."""
+
+    index: Index
+    names: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...]  # names that were not read, and why
+
+
 @dataclass(slots=True)
 class Ledger:
     """Items by name, each with its sort, fate and code."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import hashlib
 import io
 import json
 import re
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from bcseg.errors import UsageError
-from bcseg.store import write_atomic
+from bcseg.store import remove_tree, write_atomic
 
 FORMAT = 2  # of the pairs folder: raised by every change of pixels or tables
 SCHEMA_VERSION = 1  # of JSON documents on stdout and of dataset.json
@@ -23,6 +23,8 @@ SCHEMA_VERSION = 1  # of JSON documents on stdout and of dataset.json
 RECORDS, LESIONS, ARCHIVE = "records.csv", "lesions.csv", "lesions.jsonl.gz"
 PROBLEMS, LEFT_OUT, DATASET = "problems.csv", "left_out.csv", "dataset.json"
 LICENCE = "LICENCE.txt"
+SHARDS = ".shards"  # where shards keep their books until they are merged
+SHARD = "shard.json"  # among them: what a finished shard has to say beside its journal
 # what other commands put beside the pairs, unless told to put it elsewhere
 REPORT, OVERLAYS = "report.html", "overlays"
 
@@ -82,9 +84,19 @@ class PairsFolder:
 
     def archive(self) -> Iterator[dict[str, Any]]:
         """Yield the lines of lesions.jsonl.gz."""
-        with gzip.open(self.path / ARCHIVE, "rt", encoding="utf-8") as file:
+        with open_archive(self.path) as file:
             for line in file:
                 yield json.loads(line)
+
+
+@contextlib.contextmanager
+def open_archive(folder: Path) -> Generator[TextIO, None, None]:
+    """Open lesions.jsonl.gz for reading, as text."""
+    with (
+        (folder / ARCHIVE).open("rb") as packed,
+        gzip.open(packed, "rt", encoding="utf-8") as file,
+    ):
+        yield file
 
 
 def read_rows(path: Path, *, strict: bool = False) -> list[Row]:
@@ -132,8 +144,14 @@ def reason_order(row: Row) -> tuple[bool, bool]:
 def open_root(root: Path) -> list[PairsFolder]:
     """Return the pairs folders of a root, or the one folder that `root` is; sorted by name.
 
-    Raises UsageError if there is none.
+    Raises UsageError if there is none, or if there are shards that nobody has merged.
     """
+    for folder in unmerged(root):
+        raise UsageError(
+            f"the shards of {folder.name} are not merged yet",
+            where=str(folder),
+            hint=f"when all of them are done: bcseg merge {root}",
+        )
     if (root / DATASET).is_file():
         return [PairsFolder(root)]
     found = sorted(path.parent for path in root.glob(f"*/{DATASET}")) if root.is_dir() else []
@@ -144,6 +162,12 @@ def open_root(root: Path) -> list[PairsFolder]:
             hint="make some: bcseg refactor DATASET SOURCE; or name the root, or set BCSEG_DATA",
         )
     return [PairsFolder(path) for path in found]
+
+
+def unmerged(root: Path) -> list[Path]:
+    """Return the folders of a root, or the one folder that it is, that hold shards; sorted."""
+    places = [root / SHARDS, *root.glob(f"*/{SHARDS}")]
+    return sorted(place.parent for place in places if place.is_dir())
 
 
 def table_bytes(table: str, rows: Iterable[Mapping[str, str]]) -> bytes:
@@ -169,7 +193,7 @@ def remove_pair(folder: Path, record_id: str) -> None:
     """Remove every file of a pair, whether a table knows it or not."""
     for part in ("images", "masks"):
         (folder / part / f"{record_id}.png").unlink(missing_ok=True)
-    shutil.rmtree(folder / "lesions" / record_id, ignore_errors=True)
+    remove_tree(folder / "lesions" / record_id)
 
 
 def content_sha256(folder: Path) -> str:

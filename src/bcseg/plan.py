@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,20 @@ from bcseg.adapters.base import Adapter, packed_hint
 from bcseg.errors import ArchiveError, RecordError, UsageError
 from bcseg.ledger import NEEDED, file_of, unprocessed_items
 from bcseg.records import Index, Record
+from bcseg.remote import identity_of, journal_of
 from bcseg.run import Run, State
 from bcseg.run import copies as copies
 from bcseg.settings import Settings, differences
-from bcseg.source import Source, read
-from bcseg.store import Journal, is_trace, remove_parts, write_atomic
+from bcseg.shards import found, refuse_other_count
+from bcseg.source import Source, is_tar, read
+from bcseg.store import (
+    file_sizes,
+    free_bytes,
+    is_trace,
+    remove_parts,
+    remove_tree,
+    write_atomic,
+)
 from bcseg.text import counted
 
 # bytes written for each byte of a source image, by ending: measured on full-size images
@@ -88,18 +96,70 @@ def refuse_foreign(root: Path, folder: Path) -> None:
             )
 
 
+def refuse_for_shards(location: Path, run: Run) -> None:
+    """Refuse what shards cannot do."""
+    if run.limit is not None:
+        raise UsageError(
+            "--limit means nothing for a shard: it does not know what the others write",
+            hint="leave it out, or try the options without --shard first",
+        )
+    if is_tar(location):
+        raise UsageError(
+            "each shard would unpack the tar archive for itself",
+            where=str(location),
+            hint="unpack it once (tar -xf) and give the folder",
+        )
+
+
 def _is_pairs_folder(folder: Path) -> bool:
-    return Journal(folder).path.is_file() or (folder / pairs.DATASET).is_file()
+    if journal_of(folder).exists():
+        return True
+    return any((folder / name).exists() for name in (pairs.DATASET, pairs.SHARDS))
 
 
 def check_identity(state: State, identity: dict[str, Any]) -> None:
     """Read the journal; refuse pairs of other options (`--redo` accepts) or another dataset."""
     state.journal.load()
+    if state.run.shard:
+        _check_beside(state, identity)
+        _refuse_other(state, state.journal.identity, identity, redo=state.run.redo)
+        return
+    if (state.folder / pairs.SHARDS).exists() and not state.run.redo:
+        raise UsageError(
+            "the folder is divided into shards that are not merged yet",
+            where=str(state.folder),
+            hint=f"bcseg merge {state.folder.parent}; or --redo to start over",
+        )
     old = state.journal.identity or _documented_identity(state.folder)
+    _refuse_other(state, old, identity, redo=state.run.redo)
+
+
+def _check_beside(state: State, identity: dict[str, Any]) -> None:
+    """Refuse a shard among others of another kind; a new one takes over what the whole knows."""
+    shard, folder = state.run.shard, state.folder
+    assert shard is not None
+    refuse_other_count(folder, shard)
+    for other in found(folder):
+        if other != shard:  # with --redo, the others may be started over later
+            old = identity_of(other.books(folder))
+            _refuse_other(state, old, identity, redo=state.run.redo)
+    whole = identity_of(folder) or _documented_identity(folder)
+    _refuse_other(state, whole, identity, redo=False)  # its tables would tell of other pairs
+    if state.journal.identity is None and identity_of(folder) == identity:
+        state.journal = journal_of(folder)
+        state.journal.load()
+        for record_id in state.journal.ids():
+            if not shard.holds(record_id):
+                state.journal.forget(record_id)
+
+
+def _refuse_other(
+    state: State, old: dict[str, Any] | None, identity: dict[str, Any], *, redo: bool
+) -> None:
     if old is None or old == identity:
         return
     other_dataset = old.get("dataset") != identity["dataset"]
-    if state.run.redo and not other_dataset:
+    if redo and not other_dataset:
         return
     lines = "\n".join(f"    {line}" for line in differences(old, identity))
     raise UsageError(
@@ -128,7 +188,8 @@ def decide(state: State, identity: dict[str, Any]) -> None:
     if state.run.redo or journal.identity != identity:
         entries = (journal.get(record_id) for record_id in journal.ids())
         state.old_bytes = sum(sum(entry["written"].values()) for entry in entries if entry)
-        for record_id in journal.ids():
+        state.discarded = journal.ids()
+        for record_id in state.discarded:
             journal.forget(record_id)
     _find_gone(state)
     if state.run.prune:
@@ -136,10 +197,11 @@ def decide(state: State, identity: dict[str, Any]) -> None:
         for record_id in state.pruned:
             journal.forget(record_id)
     gone = set(state.gone)
+    size_of = file_sizes(state.folder)
     state.todo = [
         record
         for record_id, record in state.records.items()
-        if record_id not in gone and not _is_done(state, record)
+        if record_id not in gone and not _is_done(state, record, size_of)
     ]
     state.table_hashes = _table_hashes(state)
 
@@ -147,10 +209,15 @@ def decide(state: State, identity: dict[str, Any]) -> None:
 def begin(state: State, identity: dict[str, Any]) -> None:
     """Make the folder ready for what `decide` decided."""
     folder, journal = state.folder, state.journal
-    remove_parts(folder)
+    remove_parts(state.books)  # those of the pairs may be another shard's, at work just now
+    (state.books / pairs.SHARD).unlink(missing_ok=True)  # unfinished from now on
     if state.run.redo:
-        _clear(folder)
-    if state.run.redo or journal.identity != identity:
+        _clear(state)
+    if journal.path.parent != state.books:  # what the whole knows becomes the shard's own
+        state.journal = journal_of(state.books)
+        state.journal.write(identity, journal.entries())
+        journal = state.journal
+    elif state.run.redo or journal.identity != identity:
         journal.start(identity)
     _hide_from_git(folder)
     for record_id in state.pruned:
@@ -176,10 +243,16 @@ def _hide_from_git(folder: Path) -> None:
         write_atomic(ignore, _IGNORE_ALL)
 
 
-def _clear(folder: Path) -> None:
-    """Remove what earlier runs wrote, and nothing else."""
+def _clear(state: State) -> None:
+    """Remove what earlier runs wrote, and nothing else; of a shard, what is its own."""
+    folder = state.folder
+    if state.run.shard:
+        for record_id in state.discarded:
+            pairs.remove_pair(folder, record_id)
+        return
+    remove_tree(folder / pairs.SHARDS)
     for name in ("images", "masks", "lesions"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+        remove_tree(folder / name)
     for name in (*pairs.COLUMNS, pairs.ARCHIVE, pairs.DATASET):
         (folder / name).unlink(missing_ok=True)
 
@@ -207,12 +280,11 @@ def _is_gone(entry: dict[str, Any], record: Record | None, names: set[str]) -> b
     return len(needed - names) > len(now - {file_of(name) for name in before})
 
 
-def _is_done(state: State, record: Record) -> bool:
+def _is_done(state: State, record: Record, size_of: Callable[[str], int]) -> bool:
     entry = state.journal.get(record.record_id)
     if entry is None or entry["fate"] == "failed" or entry["key"] != key(state, record):
         return False
-    sizes = entry["written"].items()
-    if any(_size(state.folder / name) != size for name, size in sizes):
+    if any(size_of(name) != size for name, size in entry["written"].items()):
         return False
     try:
         stamps = {name: state.source.stamp(name) for name in entry["stamps"]}
@@ -252,28 +324,25 @@ def sha256_of(source: Source, name: str) -> str:
     return hashlib.sha256(read(source, name)).hexdigest()
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
+def some_stamps(source: Source) -> dict[str, str]:
+    """Return the stamps of a few files, by which a source is known again elsewhere."""
+    names = source.names()
+    return {name: source.stamp(name) for name in names[:: max(1, len(names) // 3)]}
 
 
-def announce(state: State) -> None:
+def announce(state: State, jobs: int) -> None:
     """Say what is expected; refuse when the disk is too small."""
     wanted = [record for record in state.todo if _may_be_written(record, state.settings)]
     if state.run.limit is not None:
         wanted = wanted[: state.run.limit]
-    size, seconds = expected(state, wanted)
-    jobs = workers(state.run)
+    size, seconds = expected(state, wanted, jobs)
     done = len(state.records) - len(state.todo)
     kept = f", {counted(done, 'record')} done already" if done else ""
     state.run.say(
-        f"{state.info.name}: up to {counted(len(wanted), 'pair')}, about {size / 1e9:.2g} GB and "
+        f"{state.title}: up to {counted(len(wanted), 'pair')}, about {size / 1e9:.2g} GB and "
         f"{max(1, round(seconds / 60))} min with {counted(jobs, 'job')}{kept}"
     )
-    place = next(p for p in (state.folder, *state.folder.absolute().parents) if p.exists())
-    free = shutil.disk_usage(place).free + state.old_bytes
+    free = free_bytes(state.folder) + state.old_bytes
     if size * _MARGIN > free:
         raise UsageError(
             f"the disk is too small: about {size / 1e9:.2g} GB are needed, {free / 1e9:.2g} free",
@@ -282,12 +351,12 @@ def announce(state: State) -> None:
         )
 
 
-def expected(state: State, wanted: Sequence[Record]) -> tuple[int, float]:
+def expected(state: State, wanted: Sequence[Record], jobs: int) -> tuple[int, float]:
     """Return how many bytes some pairs will have, and how many seconds they will take."""
     names = set(state.source.names())
     size = sum(_expected_bytes(state.source, one) for one in wanted if one.image in names)
     work = size / 1e6 * _SECONDS_PER_MB + len(wanted) * _SECONDS_PER_PAIR
-    return size, work / workers(state.run)
+    return size, work / jobs
 
 
 def _may_be_written(record: Record, settings: Settings) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bcseg import adapters, convert, executors, plan
+from bcseg import adapters, convert, dask_cluster, executors, plan
 from bcseg.closing import Tables, add_index_rows, finish, summarise, with_table_hash
-from bcseg.convert import start_worker, work_on
+from bcseg.cloud import is_cloud
+from bcseg.convert import check_source, start_worker, work_on
 from bcseg.errors import SourceGone
 from bcseg.ledger import unprocessed_items
 from bcseg.outcome import Job, Outcome
@@ -19,10 +21,13 @@ from bcseg.pairs import FORMAT, remove_pair
 from bcseg.records import Record
 from bcseg.run import Run, State, Summary
 from bcseg.settings import Settings
+from bcseg.shards import at_work
 from bcseg.source import UNPACKED, open_source
-from bcseg.store import Lock, remove_parts
+from bcseg.store import lock_path, remove_parts
 
 __all__ = ["Run", "Summary", "refactor", "survey"]
+
+_Cluster = dask_cluster.Cluster[Record, Outcome]
 
 
 def refactor(
@@ -38,36 +43,60 @@ def refactor(
     folder = root / adapter.INFO.name
     plan.refuse_overlap(location, root, folder)
     plan.refuse_foreign(root, folder)
-    source = open_source(location, unpack_to=None if run.dry_run else root / UNPACKED)
+    if run.shard:
+        plan.refuse_for_shards(location, run)
+    source = open_source(location, unpack_to=_unpack_to(root, run))
     index = plan.read_index(adapter, source, settings)
     state = State.on(adapter.INFO, source, index, settings, run, folder)
     # a source of its own, as every worker has: it looks at files anew when it reads them
     job = Job(dataset, copy(source), folder, settings, state.copies)
     identity = settings.identity(adapter.INFO) | {"format": FORMAT}
     if run.dry_run:
-        _expect(state, identity)
+        _expect(state, identity, plan.workers(run))
         tables = survey(state, replace(job, write=False))
         return summarise(state, tables, "", "")
-    with Lock(folder):
-        _expect(state, identity)
+    with at_work(folder, run.shard), _cluster(state, job) as cluster:
+        _expect(state, identity, cluster.threads if cluster else plan.workers(run))
         plan.begin(state, identity)
         try:
-            _work(state, job)
+            _work(state, job, cluster)
         finally:
-            remove_parts(folder)  # of workers that were stopped
+            state.journal.flush()
+            remove_parts(state.books)  # of workers that were stopped
         return finish(state, identity)
 
 
-def _expect(state: State, identity: dict[str, Any]) -> None:
+def _unpack_to(root: Path, run: Run) -> Path | None:
+    """Return where a tar is unpacked and kept; None for a folder that goes when the run ends."""
+    return None if run.dry_run or is_cloud(root) else root / UNPACKED
+
+
+def _expect(state: State, identity: dict[str, Any], workers: int) -> None:
     """Find out what there is to do, and refuse what cannot be done."""
     plan.check_identity(state, identity)
     plan.decide(state, identity)
-    plan.announce(state)
+    plan.announce(state, workers)
 
 
-def _work(state: State, job: Job) -> None:
+def _cluster(state: State, job: Job) -> AbstractContextManager[_Cluster | None]:
+    """Return the Dask cluster of the run once it is entered, None if there is none to be."""
+    if not state.run.dask:
+        return nullcontext()
+    # wherever a worker has its own current folder
+    dataset = str(Path(job.dataset).absolute()) if job.dataset.endswith(".py") else job.dataset
+    job = replace(job, folder=job.folder.absolute(), dataset=dataset)
+    task = dask_cluster.Task(
+        function=convert.convert,
+        context=job,
+        check=functools.partial(check_source, stamps=plan.some_stamps(state.source)),
+        sign=lock_path(state.books.absolute()),
+    )
+    return dask_cluster.connected(state.run.dask, task, state.run.say)
+
+
+def _work(state: State, job: Job, cluster: _Cluster | None) -> None:
     """Convert what is to do, in order, and journal each outcome at once."""
-    with closing(_outcomes(state, job)) as outcomes:
+    with closing(_outcomes(state, job, cluster)) as outcomes:
         todo = iter(_up_to_limit(state))
         total = len(state.todo)
         for done, record in enumerate(todo, start=1):
@@ -101,7 +130,9 @@ def _up_to_limit(state: State) -> Iterator[Record]:
         written += entry is not None and entry["fate"] == "written"
 
 
-def _outcomes(state: State, job: Job) -> Generator[Outcome, None, None]:
+def _outcomes(state: State, job: Job, cluster: _Cluster | None) -> Generator[Outcome, None, None]:
+    if cluster:
+        return cluster.run(state.todo, died=lambda record: convert.died(record, job))
     return executors.run(
         work_on,
         state.todo,
@@ -147,7 +178,9 @@ def survey(state: State, job: Job) -> Tables:
         if outcome.fate == "written":
             tables.records.append({"record_id": record_id, "bit_depth": ""})
         state.run.progress(done, len(state.records))
-    tables.ledger.add_index(state.index, state.source.refused)
-    tables.ledger.close(state.source.names(), state.index.tables)
-    add_index_rows(state, tables)
+    if not state.run.shard:
+        rest = state.rest
+        tables.ledger.add_index(rest.index, rest.refused)
+        tables.ledger.close(rest.names, rest.index.tables)
+        add_index_rows(tables, state.info.name, rest)
     return tables

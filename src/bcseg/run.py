@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bcseg.adapters.base import Info
 from bcseg.errors import EXIT_FINDINGS, EXIT_OK, ArchiveError
+from bcseg.ledger import Rest
 from bcseg.pairs import SCHEMA_VERSION, Row
 from bcseg.records import Index, Record
+from bcseg.remote import journal_of
 from bcseg.settings import Settings
+from bcseg.shards import Shard
 from bcseg.source import Source
 from bcseg.store import Journal
 
@@ -27,6 +30,8 @@ class Run:
     redo: bool = False
     rehash: bool = False
     prune: bool = False
+    shard: Shard | None = None
+    dask: str = ""  # address or scheduler file of a cluster
     dry_run: bool = False
     progress: Progress = lambda done, total: None
     say: Callable[[str], None] = lambda line: None
@@ -48,6 +53,7 @@ class Summary:
     notes: tuple[str, ...]
     content_sha256: str = ""
     log: str = ""
+    shard: str = ""  # "3/8"
 
     @property
     def exit_code(self) -> int:
@@ -59,6 +65,7 @@ class Summary:
         return {
             "schema_version": SCHEMA_VERSION,
             "dataset": self.dataset,
+            **({"shard": self.shard} if self.shard else {}),
             "folder": str(self.folder),
             "pairs": self.pairs,
             "fresh": self.fresh,
@@ -74,7 +81,10 @@ class Summary:
 
 @dataclass(slots=True)
 class State:
-    """A run at work."""
+    """A run at work.
+
+    Pairs go to `folder`. Of a shard, `records` are only its own.
+    """
 
     info: Info
     source: Source
@@ -90,7 +100,8 @@ class State:
     pruned: list[str] = field(default_factory=list)  # the same, where they are to be deleted
     touched: dict[str, dict[str, str]] = field(default_factory=dict)  # new stamps, equal content
     table_hashes: dict[str, str] = field(default_factory=dict)  # SHA-256 of tables, by name
-    old_bytes: int = 0  # of the pairs that --redo throws away
+    discarded: list[str] = field(default_factory=list)  # journalled pairs that --redo throws away
+    old_bytes: int = 0  # of these pairs
     stale: dict[str, Any] = field(default_factory=dict)  # id -> failure of what was a pair before
     unreached: dict[str, str] = field(default_factory=dict)  # record id -> code
     fresh: int = 0
@@ -107,17 +118,30 @@ class State:
         folder: Path = Path(),
     ) -> State:
         """Return the state before anything is decided; raises ArchiveError as `by_id` does."""
+        shard = run.shard
+        books = shard.books(folder) if shard else folder
+        records = by_id(index.records)
+        if shard:
+            records = {key: record for key, record in records.items() if shard.holds(key)}
         return cls(
-            info,
-            source,
-            index,
-            folder,
-            Journal(folder),
-            settings,
-            run,
-            by_id(index.records),
-            copies(index),
+            info, source, index, folder, journal_of(books), settings, run, records, copies(index)
         )
+
+    @property
+    def books(self) -> Path:
+        """Where journal, lock and tables are: the folder itself, or the place of the shard."""
+        return self.run.shard.books(self.folder) if self.run.shard else self.folder
+
+    @property
+    def rest(self) -> Rest:
+        """What belongs to no record."""
+        index = replace(self.index, records=())
+        return Rest(index, self.source.names(), self.source.refused)
+
+    @property
+    def title(self) -> str:
+        """What the user is told that runs."""
+        return self.info.name + (f", shard {self.run.shard}" if self.run.shard else "")
 
 
 def by_id(records: tuple[Record, ...]) -> dict[str, Record]:

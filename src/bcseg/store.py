@@ -5,18 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
+import shutil
 import socket
+import stat
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from bcseg.cloud import CloudPath, is_cloud
 from bcseg.errors import EXIT_FINDINGS, BcsegError, RecordError, UsageError
 
 PART = ".part"
 _LOCK = ".lock"
 _JOURNAL = ".journal.jsonl"
 _FIELDS = {"id", "fate", "key", "files", "stamps", "written"}  # of every line about a record
+_SIDE_BY_SIDE = 16  # objects fetched at once
 _FREE_SPACE = "free some space, or give another place with --out, and run again"
 
 
@@ -48,9 +54,13 @@ def write_pair(path: Path, data: bytes) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
+    if is_cloud(path):
+        path.write_bytes(data)  # whole or not at all, by itself
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # a killed run's workers may live on for a moment: no two processes share a temporary file
-    part = path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    # workers of a killed run may live on for a moment, on whatever host: no two processes share a
+    # temporary file, and process ids of two hosts may be equal
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
     try:
         part.write_bytes(data)
         part.replace(path)
@@ -72,10 +82,77 @@ def _refusals_of(path: Path) -> Generator[None, None, None]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove temporary files that a killed run left in a pairs folder."""
-    for part in folder.rglob(f".*{PART}"):
-        if part.is_file():
+    """Remove temporary files and folders that a killed run left in a pairs folder."""
+    if is_cloud(folder):
+        return  # there are none
+    for part in list(folder.rglob(f".*{PART}")):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
             part.unlink(missing_ok=True)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with everything in it, if it is there."""
+    if isinstance(folder, CloudPath):
+        folder.remove_below()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def files_below(folder: Path, *parts: str) -> Iterator[str]:
+    """Yield the names, from `folder`, of all files below some folders in it."""
+    for part in parts:
+        if isinstance(folder, CloudPath):
+            below = folder / part
+            yield from (f"{part}/{name}" for name in below.objects())
+            continue
+        for place, _, names in os.walk(folder / part):
+            relative = Path(place).relative_to(folder).as_posix()
+            yield from (f"{relative}/{name}" for name in names)
+
+
+def copy_files(folder: Path, names: Iterable[str], to: Path) -> None:
+    """Copy files of a folder, by name, to another one on this disk, whose folders are there."""
+    if not is_cloud(folder):
+        for name in names:
+            shutil.copyfile(folder / name, to / name)
+        return
+
+    def fetch(name: str) -> None:
+        (to / name).write_bytes((folder / name).read_bytes())
+
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:  # what takes time is the way, not the work
+        for _ in pool.map(fetch, names):
+            pass
+
+
+def file_sizes(folder: Path) -> Callable[[str], int]:
+    """Return a function that tells the size of a file in a folder by its name, -1 for none.
+
+    On object storage all sizes come from one listing, taken now: a question an object would take
+    longer than making a small pair.
+    """
+    if isinstance(folder, CloudPath):
+        listed = {name: int(info["size"]) for name, info in folder.objects().items()}
+        return lambda name: listed.get(name, -1)
+
+    def size(name: str) -> int:
+        try:
+            status = (folder / name).stat()
+        except OSError:
+            return -1
+        return status.st_size if stat.S_ISREG(status.st_mode) else -1
+
+    return size
+
+
+def free_bytes(folder: Path) -> float:
+    """Return how much room there is for a folder, made or not; object storage has no end."""
+    if is_cloud(folder):
+        return float("inf")
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(place).free
 
 
 def is_trace(name: str) -> bool:
@@ -91,7 +168,8 @@ class Lock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / _LOCK
+        self._path = lock_path(folder)
+        self._mine = ""
         self._made: list[Path] = []
 
     def __enter__(self) -> Lock:
@@ -114,19 +192,36 @@ class Lock:
         self._remove_empty()
 
     def _take(self) -> None:
-        mine = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()})
-        part = self._path.with_name(f"{_LOCK}.{os.getpid()}{PART}")
+        me = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
+        self._mine = json.dumps(me)
+        part = self._path.with_name(f"{_LOCK}.{secrets.token_hex(4)}{PART}")
         for _ in range(2):
             try:
-                part.write_text(mine, encoding="utf-8")
-                _link(part, self._path, mine)  # whole at once: nobody ever reads a part of it
+                part.write_text(self._mine, encoding="utf-8")
+                _link(part, self._path, self._mine)  # whole at once: nobody reads a part of it
                 return
             except FileExistsError:
-                self._refuse_if_alive()
+                refuse_running(self._path.parent)
                 self._path.unlink(missing_ok=True)
             finally:
                 part.unlink(missing_ok=True)
-        raise UsageError("another bcseg run has just begun here", where=str(self._path.parent))
+        raise self._lost()
+
+    def check(self) -> None:
+        """Raise UsageError if the lock is not ours any more: its folder was moved away."""
+        try:
+            if self._path.read_text(encoding="utf-8") == self._mine:
+                return
+        except OSError:
+            pass
+        raise self._lost()
+
+    def _lost(self) -> UsageError:
+        return UsageError(
+            "another bcseg run has just begun here",
+            where=str(self._path.parent),
+            hint="the same command again",
+        )
 
     def _remove_empty(self) -> None:
         for path in self._made:
@@ -135,19 +230,27 @@ class Lock:
             except OSError:
                 return  # in use, which is the rule
 
-    def _refuse_if_alive(self) -> None:
-        try:
-            other = json.loads(self._path.read_text(encoding="utf-8"))
-            host, pid = str(other["host"]), int(other["pid"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return  # torn by a crash while it was written
-        if host == socket.gethostname() and (pid == os.getpid() or not _alive(pid)):
-            return
-        raise UsageError(
-            f"another bcseg run is writing here (process {pid} on {host})",
-            where=str(self._path.parent),
-            hint=f"wait for it; if it is dead for sure, delete {self._path}",
-        )
+
+def lock_path(folder: Path) -> Path:
+    """Return the lock file of a folder."""
+    return folder / _LOCK
+
+
+def refuse_running(folder: Path) -> None:
+    """Raise UsageError if a run that may be alive holds the lock of a folder."""
+    path = lock_path(folder)
+    try:
+        other = json.loads(path.read_text(encoding="utf-8"))
+        host, pid = str(other["host"]), int(other["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # none, or torn by a crash while it was written
+    if host == socket.gethostname() and (pid == os.getpid() or not _alive(pid)):
+        return
+    raise UsageError(
+        f"another bcseg run is writing here (process {pid} on {host})",
+        where=str(folder),
+        hint=f"wait for it; if it is dead for sure, delete {path}",
+    )
 
 
 def _link(part: Path, path: Path, text: str) -> None:
@@ -181,10 +284,15 @@ class Journal:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.path = folder / _JOURNAL
         self._offsets: dict[str, int] = {}
         self._end = 0  # of the sound lines: whatever follows is written over
         self.identity: dict[str, Any] | None = None
+
+    def exists(self) -> bool:
+        """Tell whether a run has begun here."""
+        return self.path.is_file()
 
     def load(self) -> None:
         """Read which records the journal knows; what a killed run left torn is ignored."""
@@ -221,6 +329,9 @@ class Journal:
             self._offsets[record_id] = self._end
             self._end = file.tell()
 
+    def flush(self) -> None:
+        """Do nothing: every line is on the disk already."""
+
     def forget(self, record_id: str) -> None:
         """Drop a record from the list in memory (its line stays until the journal is rewritten)."""
         self._offsets.pop(record_id, None)
@@ -247,19 +358,40 @@ class Journal:
                 assert entry is not None
                 yield entry
 
+    def lines(self) -> Iterator[str]:
+        """Yield the lines as they are, the torn last one of a run at work too."""
+        if self.exists():
+            with self.path.open(encoding="utf-8", errors="replace") as file:
+                yield from file
+
     def rewrite(self) -> None:
         """Drop replaced lines, so that a folder that is run often does not grow."""
+        self.write(self.identity, self.entries())
+
+    def write(self, identity: dict[str, Any] | None, entries: Iterable[dict[str, Any]]) -> None:
+        """Write the whole journal anew; the entries may come from its old file, or from others."""
         part = self.path.with_name(self.path.name + PART)
+        offsets = {}
         with _refusals_of(self.path):
+            part.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
-                file.write(_line({"identity": self.identity}))
-                offsets = {}
-                for entry in self.entries():
+                file.write(_line({"identity": identity}))
+                for entry in entries:
                     offsets[entry["id"]] = file.tell()
                     file.write(_line(entry))
                 end = file.tell()
             part.replace(self.path)
-        self._offsets, self._end = offsets, end
+        self.identity, self._offsets, self._end = identity, offsets, end
+
+
+def identity_of(folder: Path) -> dict[str, Any] | None:
+    """Return the identity that the journal of a folder begins with; None if there is none."""
+    try:
+        with Journal(folder).path.open("rb") as file:
+            identity = (_entry(file.readline()) or {}).get("identity")
+    except OSError:
+        return None
+    return identity if isinstance(identity, dict) else None
 
 
 def _line(entry: dict[str, Any]) -> bytes:

@@ -22,7 +22,7 @@ from bcseg.pairs import (
     counts_files,
     reason_order,
 )
-from bcseg.store import Journal
+from bcseg.remote import journal_of
 
 _MOST = 20  # answers to one word; "1-1.dcm" is the name of thousands of files
 
@@ -267,14 +267,10 @@ def _stem(source: str) -> str:
 def _by_journal(book: _Book, word: str) -> list[Answer]:
     """Return answers about files that the tables only count ("6 files"): the journal names them."""
     wanted = "/".join(path_parts(word)).casefold()
-    path = Journal(book.folder.path).path
-    if not path.is_file():
-        return []
     found: list[Answer] = []
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if wanted in line.casefold():
-                found += _journalled(book, line, wanted)
+    for line in journal_of(book.folder.path).lines():
+        if wanted in line.casefold():
+            found += _journalled(book, line, wanted)
     return found
 
 

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from bcseg.commands.options import Json
+from bcseg.commands.options import Json, disk
 from bcseg.console import out
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Folder of the tour.")] = Path("bcseg-demo"),
+    folder: Annotated[
+        Path, typer.Argument(parser=disk, metavar="FOLDER", help="Folder of the tour.")
+    ] = Path("bcseg-demo"),
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Workers; 0: all CPUs.")] = 0,
     as_json: Json = False,
 ) -> None:

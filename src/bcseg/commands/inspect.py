@@ -7,15 +7,29 @@ from typing import Annotated
 
 import typer
 
+from bcseg.cloud import place
 from bcseg.commands.options import Json
 from bcseg.console import out
 
 
 def inspect(
-    source: Annotated[Path, typer.Argument(help="A raw archive: its folder, .zip or .tar.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            parser=place,
+            metavar="SOURCE",
+            help="A raw archive: its folder, .zip or .tar, here or on s3://.",
+        ),
+    ],
     names: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write all missing, unreadable and unknown names here."),
+        typer.Option(
+            "--out",
+            "-o",
+            parser=place,
+            metavar="FILE",
+            help="Write all missing, unreadable and unknown names here.",
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Workers; 0: all CPUs.")] = 0,
     as_json: Json = False,

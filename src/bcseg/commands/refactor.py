@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from bcseg.commands.options import DryRun, Json, NoColor, Quiet, root_of
+from bcseg.cloud import place
+from bcseg.commands.options import DryRun, Json, NoColor, Quiet, Verbose, root_of
+from bcseg.commands.summary import show
 from bcseg.console import Progress, out
 from bcseg.errors import UsageError
-from bcseg.text import counted
-
-if TYPE_CHECKING:
-    from bcseg.run import Summary
 
 MASK, PIXELS, RUN = "What the mask holds", "How images are treated", "How to run"
-_SHOWN = 20  # failures named on the terminal
 
 
 def refactor(
     dataset: Annotated[
         str, typer.Argument(help="bcdr, cbis, cdd, csaw, inbreast, or a Python file.")
     ],
-    source: Annotated[Path, typer.Argument(help="The raw archive: its folder, .zip or .tar.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            parser=place,
+            metavar="SOURCE",
+            help="The raw archive: its folder, .zip or .tar, here or on s3://.",
+        ),
+    ],
     root: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
+            parser=place,
+            metavar="ROOT",
             help="Root to write to: else BCSEG_DATA, else ./bcseg-data.",
             show_default=False,
         ),
@@ -144,9 +150,29 @@ def refactor(
         bool,
         typer.Option("--prune", help="Delete pairs whose source is gone.", rich_help_panel=RUN),
     ] = False,
+    shard: Annotated[
+        str,
+        typer.Option(
+            metavar="I/N",
+            help="Only part I of N, from 1/N to N/N, in runs of their own; then `bcseg merge`.",
+            rich_help_panel=RUN,
+            show_default=False,
+        ),
+    ] = "",
+    dask: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Work on this Dask cluster: its address, or its scheduler file.",
+            rich_help_panel=RUN,
+            show_default=False,
+        ),
+    ] = "",
     like: Annotated[
         Path | None,
         typer.Option(
+            parser=place,
+            metavar="FILE",
             help="dataset.json of an earlier run: do it again, and say whether it is identical.",
             rich_help_panel=RUN,
         ),
@@ -154,9 +180,7 @@ def refactor(
     dry_run: DryRun = False,
     as_json: Json = False,
     quiet: Quiet = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Name every warning, too.")
-    ] = False,
+    verbose: Verbose = False,
     no_color: NoColor = False,
 ) -> None:
     """Turn a raw archive into a folder of image/mask pairs; run again to continue.
@@ -168,6 +192,7 @@ def refactor(
     from bcseg.like import Earlier
     from bcseg.preprocess import Options
     from bcseg.settings import Settings, chosen_kinds
+    from bcseg.shards import shard_of
 
     out.set(as_json=as_json, quiet=quiet, no_color=no_color)
     settings = Settings(
@@ -208,15 +233,20 @@ def refactor(
             redo=redo,
             rehash=rehash,
             prune=prune,
+            shard=shard_of(shard) if shard else None,
+            dask=dask,
             dry_run=dry_run,
             progress=progress.update,
             say=out.say,
             command=("bcseg", *sys.argv[1:]),
         )
         summary = work.refactor(dataset, source, root_of(root), settings, run)
-    likeness = again.compare(summary.folder) if again and not dry_run else None
+    whole = not (dry_run or summary.shard)
+    likeness = again.compare(summary.folder) if again and whole else None
     out.document(summary.document() | (likeness.document() if likeness else {}))
-    _report(summary, dry_run, verbose)
+    show(summary, dry_run=dry_run, verbose=verbose)
+    if summary.shard and not dry_run:
+        out.say(f"when all shards are done: bcseg merge {root_of(root)}")
     if likeness:
         out.result(likeness.text())
     raise typer.Exit(max(summary.exit_code, likeness.exit_code if likeness else 0))
@@ -230,39 +260,3 @@ def _window(text: str) -> tuple[float, float] | None:
     except ValueError:
         raise UsageError(f"--window {text!r} is not LOW,HIGH", hint="--window 100,3500") from None
     return low, high
-
-
-def _report(summary: Summary, dry_run: bool, verbose: bool) -> None:
-    """Print what a run did: ledger, reasons, failures, where to look."""
-    would = "would be " if dry_run else ""
-    out.result(f"{summary.dataset}: {counted(summary.pairs, 'pair')} {would}in {summary.folder}")
-    width = max(map(len, summary.counts), default=0)
-    for title, n in summary.counts.items():
-        out.result(
-            f"  {title:{width}}  {n['found']:6} found = {n['written']:6} {would}written"
-            f" + {n['left_out']:6} left out + {n['failed']:6} failed"
-        )
-        reasons = [
-            f"{count} {code}"
-            for codes in summary.reasons.get(title, {}).values()
-            for code, count in codes.items()
-        ]
-        if reasons:
-            out.result(f"  {'':{width}}    {', '.join(reasons)}")
-    if summary.content_sha256:
-        out.result(f"  content sha256 {summary.content_sha256}")
-    listed = "" if dry_run else f" in {summary.folder / 'problems.csv'}"
-    for row in summary.failures[:_SHOWN]:
-        out.say(f"failed {row['record_id'] or row['source']}: {row['message']} [{row['code']}]")
-    if len(summary.failures) > _SHOWN:
-        out.say(f"... and {len(summary.failures) - _SHOWN} more{listed}")
-    for row in summary.warnings if verbose else ():
-        about = row["record_id"] or row["source"]
-        out.say(f"warning {about}: {row['message']} [{row['code']}]")
-    if summary.warnings:
-        count = len(summary.warnings)
-        out.say(f"{count} warning{'s' if count > 1 else ''}{listed}")
-    if any(row["code"] == "bug" for row in summary.failures):
-        out.say(f"a bug in bcseg: please report it with {summary.log}")
-    for note in summary.notes:
-        out.say(f"note: {note}")

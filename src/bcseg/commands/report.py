@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bcseg.cloud import place
 from bcseg.commands.options import Json, Quiet, Root, root_of
 from bcseg.console import Progress, out
 from bcseg.errors import UsageError
@@ -22,6 +23,8 @@ def report(
         typer.Option(
             "--out",
             "-o",
+            parser=place,
+            metavar="PATH",
             help="Page to write, else ROOT/report.html; with --png a folder, else ROOT/overlays.",
             show_default=False,
         ),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bcseg.commands.options import DryRun, Json, Quiet, Root, root_of
+from bcseg.commands.options import DryRun, Json, Quiet, Root, disk, root_of
 from bcseg.console import Progress, out
 
 
@@ -16,9 +16,9 @@ def restore(
         Path, typer.Argument(help="Masks or predictions on the written images: a folder or file.")
     ],
     root: Root = None,
-    to: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path(
-        "bcseg-restored"
-    ),
+    to: Annotated[
+        Path, typer.Option("--out", "-o", parser=disk, metavar="FOLDER", help="Folder to write.")
+    ] = Path("bcseg-restored"),
     redo: Annotated[bool, typer.Option("--redo", help="Write over an earlier output.")] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Workers; 0: all CPUs.")] = 0,
     dry_run: DryRun = False,

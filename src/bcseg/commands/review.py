@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bcseg.commands.options import Json, Root, root_of
+from bcseg.commands.options import Json, Root, local_root_of
 from bcseg.console import out
 
 
@@ -61,7 +61,7 @@ def review(
         keys=read_keys(keys) if keys else {},
         table=table,
     )
-    with open_session(root_of(root), how) as session:
+    with open_session(local_root_of(root, "review"), how) as session:
         for warning in session.warnings():
             out.say(f"warning: {warning}")
         serve(session, port, say)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bcseg.cloud import place
 from bcseg.commands.options import DryRun, Json, Quiet, Root, root_of
 from bcseg.console import out
 
@@ -53,7 +54,9 @@ def select(
         str,
         typer.Option("--by", metavar="SCORE", help="What is best: else precision_rank."),
     ] = "",
-    to: Annotated[Path, typer.Option("--out", "-o", help="New root.")] = Path("bcseg-selected"),
+    to: Annotated[
+        Path, typer.Option("--out", "-o", parser=place, metavar="ROOT", help="New root.")
+    ] = Path("bcseg-selected"),
     link: Annotated[bool, typer.Option("--link", help="Hard links instead of copies.")] = False,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Rows that match nothing are warnings.")

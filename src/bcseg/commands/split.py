@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from bcseg.cloud import place
 from bcseg.commands.options import DryRun, Json, Quiet, Root, root_of
 from bcseg.console import out
 
@@ -41,7 +42,10 @@ def split(
     ] = None,
     redo: Annotated[bool, typer.Option("--redo", help="Forget the earlier split.")] = False,
     to: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the tables; else ROOT.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", parser=place, metavar="FOLDER", help="Folder of the tables; else ROOT."
+        ),
     ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,

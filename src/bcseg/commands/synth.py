@@ -7,13 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from bcseg.commands.options import Json
+from bcseg.commands.options import Json, disk
 from bcseg.console import out
 
 
 def synth(
     dataset: Annotated[str, typer.Argument(help="bcdr, cbis, cdd, csaw or inbreast.")],
-    folder: Annotated[Path, typer.Argument(help="Empty or new folder.")],
+    folder: Annotated[
+        Path, typer.Argument(parser=disk, metavar="FOLDER", help="Empty or new folder.")
+    ],
     images: Annotated[int, typer.Option(min=1, help="How many images, at least.")] = 6,
     scale: Annotated[float, typer.Option(min=0.1, max=1, help="1 = real size.")] = 0.125,
     full_size: Annotated[

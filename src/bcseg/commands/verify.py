@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bcseg.cloud import place
 from bcseg.commands.options import Json, NoColor, Quiet, Root, root_of
 from bcseg.console import Progress, out
 from bcseg.errors import UsageError
@@ -20,7 +21,10 @@ def verify(
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Names, sizes and tables only.")] = False,
     baseline: Annotated[
-        Path | None, typer.Option("--baseline", help="Findings of this list count no more.")
+        Path | None,
+        typer.Option(
+            "--baseline", parser=place, metavar="FILE", help="Findings of this list count no more."
+        ),
     ] = None,
     self_check: Annotated[
         bool,
@@ -31,7 +35,10 @@ def verify(
         typer.Option("--clinical", help="Hold archives' tables (--source) against their contours."),
     ] = False,
     findings: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write all findings here, as CSV.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", parser=place, metavar="FILE", help="Write all findings here, as CSV."
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Workers; 0: all CPUs.")] = 0,
     as_json: Json = False,

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 
 from bcseg import executors
+from bcseg.cloud import is_cloud
 from bcseg.errors import RecordError, UsageError
 from bcseg.pairs import PairsFolder, Row
 from bcseg.report.cards import CROPS, card
@@ -59,6 +60,8 @@ def report(folders: Sequence[PairsFolder], out: Path, how: Reporting) -> Reporte
 def _refuse_unwritable(out: Path) -> None:
     """Refuse a place before the work is done, not after it."""
     folder = next(path for path in out.absolute().parents if path.exists())
+    if is_cloud(folder):
+        return  # the storage itself says so
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UsageError(
             "cannot write the page there", where=str(folder), hint="-o report.html elsewhere"
@@ -67,6 +70,8 @@ def _refuse_unwritable(out: Path) -> None:
 
 def _in_version_control(path: Path) -> bool:
     """Tell whether a file lies in a git repository in which no .gitignore above it hides all."""
+    if is_cloud(path):
+        return False
     for folder in path.absolute().parents:
         try:
             lines = (folder / ".gitignore").read_text(encoding="utf-8").split()

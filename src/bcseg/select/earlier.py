@@ -12,8 +12,9 @@ from bcseg.errors import UsageError
 from bcseg.pairs import PairsFolder
 from bcseg.scores.table import SCORES
 from bcseg.select.options import Selecting
-from bcseg.select.plan import SHOWN, Plan, file_size, folder_content
+from bcseg.select.plan import SHOWN, Plan, folder_content
 from bcseg.select.writing import SELECTION, SELECTION_TABLE
+from bcseg.store import file_sizes
 
 _DERIVED = {pairs.REPORT, pairs.OVERLAYS}  # of the selection: `report` makes them again
 _ROOT_FILES = {".gitignore", SELECTION, SELECTION_TABLE, *_DERIVED}
@@ -43,14 +44,13 @@ def is_complete(plan: Plan, to: Path) -> bool:
     if not (to / SELECTION_TABLE).is_file():
         return False
     drawn = _document(to).get("drawn", {})
-    if any(file_size(to / name) != size for name, size in drawn.items()):
+    size_of = file_sizes(to)
+    if any(size_of(name) != size for name, size in drawn.items()):
         return False
     for part in plan.chosen():
         folder = to / part.dataset
-        if any(
-            file_size(folder / n) != file_size(part.folder.path / n)
-            for n in plan.files[part.dataset]
-        ):
+        here, there = file_sizes(folder), file_sizes(part.folder.path)
+        if any(here(name) != there(name) for name in plan.files[part.dataset]):
             return False
         try:
             document = PairsFolder(folder).document()

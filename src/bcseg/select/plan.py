@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bcseg import pairs
+from bcseg.cloud import place
 from bcseg.convert import lesion_file
 from bcseg.errors import UsageError
 from bcseg.ignoring import ignore_file, ignored_lesions
@@ -26,6 +27,7 @@ from bcseg.select.matching import Choice, Trouble, match_rows
 from bcseg.select.options import Selecting
 from bcseg.select.part import Part
 from bcseg.sizes import number_in
+from bcseg.store import file_sizes
 
 SHOWN = 10  # bad rows or missing files that a message lists
 
@@ -92,9 +94,9 @@ def make_plan(
     if given == CLASSIC:
         _match_classic(plan, catalogue)
     elif given is not None:
-        plan.manifest = read_manifest(Path(given))
+        plan.manifest = read_manifest(place(given))
         plan.choices, troubles = match_rows(plan.manifest, catalogue)
-        plan.warnings += _judge(troubles, catalogue, Path(given), how)
+        plan.warnings += _judge(troubles, catalogue, place(given), how)
     for dataset, folder in folders.items():
         document = folder.document()
         content = folder_content(folder.path, document)
@@ -205,6 +207,7 @@ def _files(part: Part) -> list[str]:
     names: list[str] = []
     missing: list[str] = []
     lesion_masks = part.document.get("options", {}).get("masks") == "lesion"
+    size_of = file_sizes(part.folder.path)
     lesions: dict[str, list[Row]] = {}
     for row in checked_rows(part.folder, pairs.LESIONS):
         lesions.setdefault(row["record_id"], []).append(row)
@@ -226,7 +229,7 @@ def _files(part: Part) -> list[str]:
         else:
             own.append(row["mask"])
             own += [ignore_file(record_id)] if ignored_lesions(of_record) else []
-        missing += [name for name in own if not _is_there(part.folder.path, name)]
+        missing += [name for name in own if not _is_there(name, size_of)]
         names += own
     if missing:
         listed = "\n".join(f"    {name}" for name in missing[:SHOWN])
@@ -240,18 +243,10 @@ def _files(part: Part) -> list[str]:
     return names
 
 
-def _is_there(folder: Path, name: str) -> bool:
-    return _is_safe(name) and file_size(folder / name) > 0
+def _is_there(name: str, size_of: Callable[[str], int]) -> bool:
+    return _is_safe(name) and size_of(name) > 0
 
 
 def _is_safe(name: str) -> bool:
     path = PurePosixPath(name)
     return bool(name) and not path.is_absolute() and ".." not in path.parts
-
-
-def file_size(path: Path) -> int:
-    """Return the size of a file in bytes, -1 if it is not there."""
-    try:
-        return path.stat().st_size if path.is_file() else -1
-    except OSError:
-        return -1

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bcseg import pairs
+from bcseg.cloud import is_cloud
 from bcseg.errors import UsageError
 from bcseg.pairs import PairsFolder
 from bcseg.select.comparison import compare, shifts
@@ -25,6 +26,7 @@ def select_pairs(root: Path, manifest: Path | str | None, to: Path, how: Selecti
     meaning or takes nothing, for files and scores that are missing, and for an output that is not
     free.
     """
+    _refuse_storage(root, to, how)
     folders = _folders(root)
     _refuse_overlap(root, folders, to)
     plan = make_plan(folders, manifest, how, root)
@@ -55,6 +57,22 @@ def select_pairs(root: Path, manifest: Path | str | None, to: Path, how: Selecti
         fresh=fresh,
         dry_run=how.dry_run,
     )
+
+
+def _refuse_storage(root: Path, to: Path, how: Selecting) -> None:
+    """Refuse what object storage cannot do: links, and a folder that gets its name at once."""
+    if how.link and is_cloud(root):
+        raise UsageError(
+            "--link cannot be done from object storage",
+            where=str(root),
+            hint="leave it out: copies are made",
+        )
+    if is_cloud(to):
+        raise UsageError(
+            "a selection is whole or not there, which object storage cannot promise of a folder",
+            where=str(to),
+            hint="--out on this machine, then copy it there (aws s3 sync)",
+        )
 
 
 def _folders(root: Path) -> dict[str, PairsFolder]:

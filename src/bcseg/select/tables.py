@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +34,7 @@ def write_tables(part: Part, to: Path, plan: Plan, reduced: Mapping[str, Reduced
         write_atomic(to / SCORES, scores_bytes(scores))
     licence = part.folder.path / pairs.LICENCE
     if licence.is_file():
-        shutil.copyfile(licence, to / pairs.LICENCE)
+        write_atomic(to / pairs.LICENCE, licence.read_bytes())
     content = pairs.content_sha256(to)
     changed = {
         "records": len(ids),

@@ -14,10 +14,10 @@ from bcseg.pairs import SCHEMA_VERSION
 from bcseg.select.as_manifest import selection_table
 from bcseg.select.options import Selecting
 from bcseg.select.part import Part
-from bcseg.select.plan import Plan, file_size
+from bcseg.select.plan import Plan
 from bcseg.select.reducing import write_reduced
 from bcseg.select.tables import write_tables
-from bcseg.store import PART, Lock, write_atomic
+from bcseg.store import PART, Lock, copy_files, file_sizes, write_atomic
 
 SELECTION = "selection.json"  # at the root: what a selection was made from
 SELECTION_TABLE = "selection.csv"  # at the root: every row of the manifest, and what it became
@@ -61,10 +61,11 @@ def _clear(part: Path) -> None:
 def _refuse_small_disk(plan: Plan, part: Path, how: Selecting) -> None:
     if how.link:
         return
-    sizes = (
-        file_size(one.folder.path / n) for one in plan.chosen() for n in plan.files[one.dataset]
-    )
-    needed, free = sum(sizes), shutil.disk_usage(part).free
+    needed = 0
+    for one in plan.chosen():
+        size_of = file_sizes(one.folder.path)
+        needed += sum(size_of(name) for name in plan.files[one.dataset])
+    free = shutil.disk_usage(part).free
     if needed > free:
         raise UsageError(
             f"the disk is too small: {needed / 1e9:.2g} GB are needed, {free / 1e9:.2g} free",
@@ -113,11 +114,11 @@ def _take(part: Part, names: Iterable[str], to: Path, *, link: bool) -> None:
     source = part.folder.path.resolve()
     for folder in {(to / name).parent for name in names}:
         folder.mkdir(parents=True, exist_ok=True)
+    if not link:
+        copy_files(source, names, to)
+        return
     for name in names:
-        if link:
-            _link((source / name).resolve(), to / name)
-        else:
-            shutil.copyfile(source / name, to / name)
+        _link((source / name).resolve(), to / name)
 
 
 def _link(source: Path, to: Path) -> None:

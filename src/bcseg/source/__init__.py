@@ -1,4 +1,6 @@
-"""Where a raw archive is read from: a folder, a zip read in place, a tar. Never written to.
+"""Where a raw archive is read from: a folder, a zip in place, a tar; a disk or object storage.
+
+Never written to.
 
 Adapters and format readers see a `Source` and names in it (relative, "/" between folders), never
 a path, so that another kind of storage costs them no line.
@@ -6,22 +8,25 @@ a path, so that another kind of storage costs them no line.
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
+from bcseg.cloud import CloudPath
 from bcseg.errors import ArchiveError
 from bcseg.source.base import MAX_FILE_BYTES, UNREAD, Source, read
+from bcseg.source.cloud import CloudSource
 from bcseg.source.folder import FolderSource
 from bcseg.source.tar import UNPACKED, is_tar, unpacked
-from bcseg.source.zipped import ZipSource
+from bcseg.source.zipped import ZipSource, is_zip
 
 __all__ = [
     "MAX_FILE_BYTES",
     "UNPACKED",
     "UNREAD",
+    "CloudSource",
     "FolderSource",
     "Source",
     "ZipSource",
+    "is_tar",
     "open_source",
     "read",
 ]
@@ -33,14 +38,14 @@ def open_source(location: Path, *, unpack_to: Path | None = None) -> Source:
     A tar archive is unpacked below `unpack_to`, else into a temporary folder.
     """
     if location.is_dir():
-        return FolderSource(location)
+        return CloudSource(location) if isinstance(location, CloudPath) else FolderSource(location)
     if not location.exists():
         raise ArchiveError(
             "no such folder or file",
             where=str(location),
             hint="give the folder that holds the archive as you unpacked it, or its .zip or .tar",
         )
-    if location.is_file() and zipfile.is_zipfile(location):
+    if is_zip(location):
         return ZipSource(location)
     if is_tar(location):
         return unpacked(location, unpack_to)

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
+from bcseg.cloud import is_cloud
 from bcseg.errors import ArchiveError, UsageError
 from bcseg.source.base import MAX_FILE_BYTES
 from bcseg.source.folder import FolderSource
@@ -63,7 +64,7 @@ def unpacked(location: Path, place: Path | None) -> FolderSource:
 def _unpack(location: Path, folder: Path) -> list[tuple[str, str]]:
     refused: list[tuple[str, str]] = []
     try:
-        with tarfile.open(location, "r:*") as tar:
+        with _opened(location) as tar:
             for member in tar:
                 reason = "" if member.isdir() else _refuse(member)
                 if not reason and member.isreg():
@@ -77,6 +78,12 @@ def _unpack(location: Path, folder: Path) -> list[tuple[str, str]]:
             hint="download it again: it may be incomplete",
         ) from error
     return refused
+
+
+def _opened(location: Path) -> tarfile.TarFile:
+    if is_cloud(location):
+        return tarfile.open(fileobj=location.open("rb"), mode="r:*")
+    return tarfile.open(location, "r:*")
 
 
 def _refuse(member: tarfile.TarInfo) -> str:

@@ -8,12 +8,25 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from bcseg.cloud import is_cloud
 from bcseg.errors import ArchiveError, RecordError, SourceGone
 from bcseg.source.base import MAX_FILE_BYTES, READ_ERRORS, reason, source_gone, unreadable
 
 # A zip bomb unpacks to more than this many bytes and times its packed size. A blank mask of
 # honest size reaches the ratio too: deflate packs zeros 1030 to 1.
 MAX_ZIP_BYTES, MAX_ZIP_RATIO = 256 << 20, 200
+
+
+def is_zip(location: Path) -> bool:
+    """Tell whether a file is a zip, by its content."""
+    if is_cloud(location):
+        return location.is_file() and zipfile.is_zipfile(location.open("rb"))
+    return location.is_file() and zipfile.is_zipfile(location)
+
+
+def open_zip(location: Path) -> zipfile.ZipFile:
+    """Open a zip; on object storage only what is wanted of it is fetched."""
+    return zipfile.ZipFile(location.open("rb") if is_cloud(location) else location)
 
 
 class ZipSource:
@@ -47,7 +60,7 @@ class ZipSource:
     def _open(self) -> zipfile.ZipFile:
         if self._zip is None:
             try:
-                self._zip = zipfile.ZipFile(self._location)
+                self._zip = open_zip(self._location)
             except (OSError, zipfile.BadZipFile, ValueError) as error:
                 self.check()
                 if self._in_worker:  # it could be opened when the run began

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 import zlib
@@ -59,9 +58,8 @@ class LesionArchive:
         return (group[0], tuple(line for _, line in group[1])) if group else None
 
     def _lines(self) -> Iterator[tuple[str, Line]]:
-        path = self._folder / pairs.ARCHIVE
         try:
-            with gzip.open(path, "rt", encoding="utf-8") as file:
+            with pairs.open_archive(self._folder) as file:
                 for text in file:
                     yield _line(json.loads(text))
         except FileNotFoundError:

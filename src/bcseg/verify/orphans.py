@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from bcseg import pairs
 from bcseg.convert import lesion_file
 from bcseg.ignoring import ignore_file, ignored_lesions
-from bcseg.store import PART
+from bcseg.store import PART, files_below
 from bcseg.verify.findings import Findings
 from bcseg.verify.tables import Tables
 
@@ -31,16 +29,10 @@ def check_names(folder: Path, tables: Tables, found: Findings, *, lesion_masks: 
             for row in lesions:
                 if row["in_mask"] == "1":
                     promised.add(lesion_file(record_id, row["lesion_id"], row["kind"]))
-    names = [name for part in _FILE_FOLDERS for name in _files_below(folder, part)]
+    names = [*files_below(folder, *_FILE_FOLDERS)]
     names += [path.name for path in folder.glob(f".*{PART}")]
     for name in sorted(names):
         if name.rsplit("/", 1)[-1].startswith("."):
             found.add("note", "temporary_file", "left by a run that was killed, or a system", name)
         elif name not in promised and not tables.damaged & {pairs.RECORDS, pairs.LESIONS}:
             found.fail("orphan_file", "no table names it", name)
-
-
-def _files_below(folder: Path, part: str) -> Iterator[str]:
-    for place, _, names in os.walk(folder / part):
-        relative = Path(place).relative_to(folder).as_posix()
-        yield from (f"{relative}/{name}" for name in names)

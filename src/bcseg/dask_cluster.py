@@ -1,0 +1,398 @@
+"""The same work on a Dask cluster: functions run over items on its workers, results in order.
+
+Dask itself gives the work of a dead worker to another one. Here is what it leaves open: which
+workers may take part, how many items are on their way, and how a run ends. What all items of a run
+have in common goes to each worker once, as a plugin, so that workers that join later have it, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import pickle
+import platform
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from bcseg import __version__
+from bcseg.errors import EXIT_FINDINGS, BcsegError, UsageError
+from bcseg.store import PART
+
+T = TypeVar("T")
+C = TypeVar("C")
+R = TypeVar("R")
+
+_AHEAD = 4  # items in flight for each thread of the cluster: bounds the memory of the parent
+_NAMED = 5  # workers that a message names
+CONNECT = 10.0  # seconds for the scheduler to answer, and for the first worker to be there
+SHARED = 5.0  # seconds until a file written elsewhere must be visible
+LOOK = 5.0  # seconds between two looks at a cluster that gives no result
+LONELY = 600.0  # seconds without any worker until the run gives up
+
+
+class ClusterLost(BcsegError):
+    """The cluster went away: the run stops, what is finished stays."""
+
+    exit_code = EXIT_FINDINGS
+
+
+class WorkerUnfit(BcsegError):
+    """A worker that joined during the run cannot take part: the run stops."""
+
+    exit_code = EXIT_FINDINGS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task(Generic[T, C, R]):
+    """What workers do: `function(item, context)`.
+
+    `check(context)` raises UsageError on a worker that cannot do it. `sign`: a file in the output
+    folder that stays as it is while the run lasts, unlike any of other runs: who sees it sees the
+    same folder.
+    """
+
+    function: Callable[[T, C], R]
+    context: C
+    check: Callable[[C], None]
+    sign: Path
+
+    @property
+    def folder(self) -> Path:
+        """The output folder."""
+        return self.sign.parent
+
+
+# ------------------------------------------------------------------------------ on a worker
+
+
+class _Site:
+    """A run on a worker: what it has in common, or why the worker cannot take part."""
+
+    def __init__(self, task: Task[Any, Any, Any], fault: BcsegError | None) -> None:
+        self.task = task
+        self.fault = fault
+        self.running = 0
+
+
+_guard = threading.Lock()
+
+
+@functools.cache
+def _sites() -> dict[str, _Site]:
+    """Return the runs that this worker takes part in, by their token."""
+    return {}
+
+
+def _enter(token: str, task: Task[Any, Any, Any], sign: str) -> None:
+    """Take part in a run, or remember why not: Dask would only log it."""
+    fault = None
+    try:
+        _check(task, sign)
+    except BcsegError as error:
+        fault = error
+    with _guard:
+        _sites()[token] = _Site(task, fault)
+
+
+def _plugin(token: str, task: Task[Any, Any, Any], sign: str) -> Any:
+    """Return the plugin that makes every worker part of a run, those that join later too."""
+    from distributed import WorkerPlugin
+
+    class Enter(WorkerPlugin):  # here, as its base is not imported before
+        def setup(self, worker: object) -> None:
+            _enter(token, task, sign)
+
+    return Enter()
+
+
+def _check(task: Task[Any, Any, Any], sign: str) -> None:
+    """Raise UsageError if this worker does not see the output folder, or cannot do the task."""
+    if not _soon(task.sign, sign):
+        raise UsageError("the output folder is not shared", where=str(task.folder))
+    task.check(task.context)
+
+
+def _answer(task: Task[Any, Any, Any], sign: str) -> str:
+    """Check this worker; leave a file for the parent to find, and return its name."""
+    _check(task, sign)
+    mark = f".{secrets.token_hex(8)}{PART}"
+    try:
+        (task.folder / mark).write_text(sign, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"the output folder cannot be written to ({error.strerror})", where=str(task.folder)
+        ) from error
+    return mark
+
+
+def _soon(path: Path, text: str) -> bool:
+    """Tell whether a file with this text is there, or will be in a moment."""
+    deadline = time.monotonic() + SHARED
+    while True:
+        with contextlib.suppress(OSError):
+            if path.read_text(encoding="utf-8") == text:
+                return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+
+
+def _work(token: str, packed: bytes) -> Any:
+    """Do one item; raises why this worker cannot, where it cannot."""
+    with _guard:
+        site = _sites().get(token)
+        if site is None:
+            raise WorkerUnfit("the run has ended")  # nobody waits for this any more
+        if site.fault:
+            raise WorkerUnfit(
+                f"a worker on {platform.node()} cannot take part: {site.fault.args[0]}",
+                where=site.fault.where,
+                hint="end it, and run the same command: what is finished is kept",
+            )
+        site.running += 1
+    try:
+        return site.task.function(pickle.loads(packed), site.task.context)
+    finally:
+        with _guard:
+            site.running -= 1
+
+
+async def _leave(token: str) -> None:
+    """Begin no further item of a run, and wait for those that are at work."""
+    with _guard:
+        site = _sites().pop(token, None)
+    while site and site.running:
+        await asyncio.sleep(0.02)
+
+
+# ------------------------------------------------------------------------------ in the parent
+
+
+@contextlib.contextmanager
+def connected(
+    address: str, task: Task[T, C, R], say: Callable[[str], None] = lambda line: None
+) -> Generator[Cluster[T, R], None, None]:
+    """Yield the cluster at an address, or of a scheduler file, once its workers are fit.
+
+    Raises UsageError if it cannot be reached, has no workers, or any of them cannot take part.
+    """
+    client = _client(address)
+    token = secrets.token_hex(8)
+    try:
+        _refuse_without_workers(client, address)
+        _refuse_other_versions(client)
+        sign = task.sign.read_text(encoding="utf-8")
+        _refuse_unfit(client, task, sign)
+        client.register_plugin(_plugin(token, task, sign), name=f"bcseg-{token}")
+        yield Cluster(client, token, say)
+    finally:
+        with contextlib.suppress(OSError, TimeoutError, CancelledError):
+            if client.status == "running":
+                client.unregister_worker_plugin(f"bcseg-{token}")
+                client.run(_leave, token, on_error="ignore")
+        client.close(timeout=1)
+
+
+def _client(address: str) -> Any:
+    try:
+        import distributed
+    except ImportError:
+        raise UsageError("--dask needs Dask", hint="pip install 'bcseg[dask]'") from None
+    place = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
+    connect: Any = distributed.Client
+    try:
+        return connect(**place, timeout=CONNECT, set_as_default=False)
+    except (OSError, TimeoutError, ValueError, KeyError) as error:
+        raise UsageError(
+            f"no Dask scheduler answers at {address}",
+            where=str(error).splitlines()[0] if str(error) else "",
+            hint="what `dask scheduler` prints (tcp://HOST:8786), or its scheduler file",
+        ) from error
+
+
+def _refuse_without_workers(client: Any, address: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=CONNECT)
+    except TimeoutError:
+        raise UsageError(
+            f"the cluster at {address} has no workers",
+            hint=f"dask worker {address} --nworkers -1 --nthreads 1; in a script, "
+            "client.wait_for_workers(1) before it calls bcseg",
+        ) from None
+
+
+def _refuse_other_versions(client: Any) -> None:
+    """Refuse a scheduler or workers with another Python or bcseg than the parent."""
+
+    def version() -> str:  # a local function travels whole: it needs no bcseg to arrive
+        import bcseg
+
+        return bcseg.__version__
+
+    for what, mine, asked in (
+        ("Python", ".".join(platform.python_version_tuple()[:2]), platform.python_version),
+        ("bcseg", __version__, version),
+    ):
+        said = client.run(asked, on_error="return")
+        with contextlib.suppress(ImportError):
+            said = {"the scheduler": client.run_on_scheduler(asked)} | said
+        faults = [
+            f"{worker}: {_found(what, answer)}"
+            for worker, answer in said.items()
+            if not isinstance(answer, str) or not f"{answer}.".startswith(f"{mine}.")
+        ]
+        if faults:
+            raise UsageError(
+                f"{what} is not {mine} everywhere:\n" + _listed(faults),
+                hint="install the same versions on all machines of the cluster",
+            )
+
+
+def _found(what: str, answer: object) -> str:
+    if isinstance(answer, ImportError):
+        return f"{what} is not installed there"
+    return f"{what} {answer}" if isinstance(answer, str) else repr(answer)
+
+
+def _listed(faults: list[str]) -> str:
+    more = [f"... and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
+    return "\n".join(f"    {fault}" for fault in faults[:_NAMED] + more)
+
+
+def _refuse_unfit(client: Any, task: Task[Any, Any, Any], sign: str) -> None:
+    """Refuse workers that see another output folder, or cannot do the task."""
+    answers = client.run(_answer, task, sign, on_error="return")
+    faults = []
+    for worker, answer in answers.items():
+        if isinstance(answer, str):
+            if not _soon(task.folder / answer, sign):
+                faults.append(f"{worker}: the output folder is not shared: {task.folder}")
+            (task.folder / answer).unlink(missing_ok=True)
+        else:
+            words = str(answer).splitlines() or [repr(answer)]
+            faults.append(f"{worker}: " + "; ".join(word.strip() for word in words[:2]))
+    if faults:
+        raise UsageError(
+            "some workers cannot take part:\n" + _listed(faults),
+            hint="source and output must be the same folders at the same paths on all machines",
+        )
+
+
+@dataclass(slots=True)
+class _Flight(Generic[T]):
+    item: T
+    future: Any
+
+
+class Cluster(Generic[T, R]):
+    """A cluster whose workers are ready for the items of a run."""
+
+    def __init__(self, client: Any, token: str, say: Callable[[str], None]) -> None:
+        self._client = client
+        self._token = token
+        self._say = say
+        self._numbers = iter(range(1 << 62))
+        self._threads = 0
+        self._looked = -LOOK
+
+    @property
+    def threads(self) -> int:
+        """How many items the cluster does at once, as of a moment ago."""
+        if time.monotonic() - self._looked >= LOOK:
+            self._threads = sum(self._client.nthreads().values())
+            self._looked = time.monotonic()
+        return self._threads
+
+    def run(self, items: Iterable[T], *, died: Callable[[T], R]) -> Generator[R, None, None]:
+        """Yield the result of each item, in order; `died(item)` of one that kills its workers.
+
+        Raises what an item raised, ClusterLost if nobody is left to work.
+        """
+        pending = iter(items)
+        flights: deque[_Flight[T]] = deque()
+        try:
+            while self._launch(flights, pending):
+                yield self._landed(flights, died)
+                flights.popleft()
+        finally:
+            with contextlib.suppress(OSError, TimeoutError, CancelledError):
+                self._client.cancel([flight.future for flight in flights], force=True)
+
+    def _launch(self, flights: deque[_Flight[T]], pending: Iterator[T]) -> bool:
+        """Submit new items until so many are on their way; False if there is none."""
+        while len(flights) < max(1, self.threads) * _AHEAD:
+            for item in pending:
+                flights.append(_Flight(item, self._submit(item)))
+                break
+            else:
+                break
+        return bool(flights)
+
+    def _submit(self, item: T) -> Any:
+        # packed, so that neither Dask nor its scheduler looks into it
+        key = f"bcseg-{self._token}-{next(self._numbers)}"
+        return self._client.submit(_work, self._token, pickle.dumps(item), key=key, pure=False)
+
+    def _landed(self, flights: deque[_Flight[T]], died: Callable[[T], R]) -> R:
+        """Return the result of the first item; once its workers have died, of a try on its own."""
+        from distributed import KilledWorker
+
+        first = flights[0]
+        try:
+            return self._result(first)
+        except KilledWorker:
+            pass  # Dask blames whatever was on the worker: alone it shows whose fault it is
+        for flight in flights:
+            self._settle(flight.future)
+        first.future = self._submit(first.item)
+        try:
+            return self._result(first)
+        except KilledWorker:
+            return died(first.item)
+
+    def _result(self, flight: _Flight[T]) -> R:
+        self._settle(flight.future)
+        result: R = flight.future.result()
+        return result
+
+    def _settle(self, future: Any) -> None:
+        """Wait until an item is done or has failed; raises ClusterLost if that will never be."""
+        lonely_since = None
+        while True:
+            try:
+                future.exception(timeout=LOOK)
+                return
+            except CancelledError as error:
+                raise self._lost() from error
+            except TimeoutError:
+                now = time.monotonic()
+            if self._count():
+                lonely_since = None
+            elif lonely_since is None:
+                self._say("no worker is left: waiting for one")
+                lonely_since = now
+            elif now - lonely_since > LONELY:
+                raise self._lost()
+
+    def _count(self) -> int:
+        """Return how many workers there are; raises ClusterLost if the scheduler is gone."""
+        try:
+            if self._client.status == "running":
+                return len(self._client.nthreads())
+        except (OSError, TimeoutError):
+            pass
+        raise self._lost()
+
+    def _lost(self) -> ClusterLost:
+        return ClusterLost(
+            "the Dask cluster went away",
+            hint="start it anew and run the same command: what is finished is kept",
+        )
