@@ -569,6 +569,20 @@ def test_an_interrupt_ends_the_run_at_once(stuck, jobs):
 
 
 @needs_proc
+def test_a_batch_system_ends_a_run_as_an_interrupt_does(stuck):
+    start, finish, _ = stuck
+    running = start("-j", "1")
+    running.wait_for_pairs(2)
+    running.process.send_signal(signal.SIGTERM)
+    code, err = running.end()
+    assert code == 130, err
+    assert "what is finished stays" in err
+    assert {path.name for path in running.folder.rglob(".*")} == {".journal.jsonl"}
+    expected = finish()
+    assert content(running.folder) == expected
+
+
+@needs_proc
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_run_that_was_killed_for_sure_is_continued(stuck, jobs):
     start, finish, _ = stuck

@@ -6,7 +6,10 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -40,11 +43,18 @@ def run_shards(dataset: object, source: Path, out: Path, count: int, *options: o
     ]
 
 
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("halves")
+    assert run_shards("inbreast", original("inbreast"), folder / "out", 2) == [0, 0]
+    return folder / "out"
+
+
 @pytest.fixture
-def divided(tmp_path):
-    """An INbreast archive in two finished shards: source and root."""
+def divided(halves, tmp_path):
+    """An INbreast archive in two finished shards: source and root, copies with their times."""
     source = copy_of("inbreast", tmp_path / "source")
-    assert run_shards("inbreast", source, tmp_path / "out", 2) == [0, 0]
+    shutil.copytree(halves, tmp_path / "out")
     return source, tmp_path / "out"
 
 
@@ -89,8 +99,8 @@ def test_an_index_from_zero_is_told_how_to_count(run, tmp_path):
 # ------------------------------------------------------------------------------ the whole
 
 
-@settings(max_examples=4, deadline=None)
-@given(st.sampled_from(DATASETS), st.integers(1, 12), st.randoms(use_true_random=False))
+@settings(max_examples=3, deadline=None)
+@given(st.sampled_from(DATASETS), st.integers(1, 7), st.randoms(use_true_random=False))
 def test_the_union_of_shards_is_the_whole(dataset, count, random):
     """Byte for byte, journal included, in whatever order the shards ran."""
     with tempfile.TemporaryDirectory() as folder:
@@ -427,3 +437,73 @@ def test_redo_of_a_shard_touches_its_own_pairs_only(run, divided):
     assert (code, json.loads(text)["fresh"]) == (0, len(own))
     after = {path.name: path.stat().st_mtime_ns for path in (out / "inbreast/images").iterdir()}
     assert {name[:-4] for name in after if after[name] != before[name]} == own
+
+
+# ------------------------------------------------------------------------------ killed
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+
+
+def started(*words: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "bcseg", *map(str, words)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until(is_so, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not is_so():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@needs_proc
+def test_shards_at_once_and_one_of_them_killed(tmp_path):
+    """Shard 1 waits in the middle; shard 2 runs beside it; shard 1 dies, and is continued."""
+    go, out = tmp_path / "go", tmp_path / "out"
+    wait = f"while not os.path.exists({str(go)!r}): time.sleep(0.01)"
+    adapter, source = own_dataset(tmp_path, wait)
+    number = 1 if Shard(1, 2).holds("30") else 2
+    words = ("refactor", adapter, source, "-o", out, "-j", 1, "--shard")
+    process = started(*words, f"{number}/2")
+    first = min(str(n) for n in range(10, 70, 10) if Shard(number, 2).holds(str(n)))
+    assert first < "30", "the shard has a record before it waits"
+    until((out / "mine" / "masks" / f"{first}.png").exists, process)
+    assert bcseg(*words, f"{3 - number}/2") == 0
+    twin = started(*words, f"{number}/2")
+    assert twin.wait(timeout=120) == 2, twin.communicate()[1]
+    assert f"process {process.pid} on" in twin.communicate()[1]
+    assert bcseg("merge", out) == 2
+    process.kill()
+    process.communicate()
+    assert bcseg("merge", out) == 2
+    go.touch()
+    assert bcseg(*words, f"{number}/2") == 0
+    assert bcseg("merge", out) == 0
+    assert bcseg("refactor", adapter, source, "-o", tmp_path / "whole", "-j", 1) == 0
+    assert content(out / "mine") == content(tmp_path / "whole" / "mine")
+
+
+@pytest.mark.parametrize("step", ["records.csv", ".journal.jsonl", "dataset.json", ".shards"])
+def test_a_merge_that_was_killed_is_done_again(divided, monkeypatch, step):
+    """Killed just before it writes, or removes, something."""
+    _, out = divided
+    replace = Path.replace
+
+    def killed(path: Path, target: Path) -> Path:
+        if Path(target).parent == out / "inbreast" and step in (Path(target).name, path.name):
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    assert bcseg("merge", out) == 130
+    monkeypatch.undo()
+    assert bcseg("stats", out) == 2, "it is not merged"
+    assert bcseg("merge", out) == 0
+    assert content(out / "inbreast") == content(finished("inbreast"))
+    assert {path.name for path in out.rglob(".*")} == {".gitignore", ".journal.jsonl"}

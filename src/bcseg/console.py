@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from types import TracebackType
@@ -64,11 +66,14 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
         self._last = 0.0
+        self._before: Any = None
 
     def __enter__(self) -> Progress:
+        self._before = _ended_by(signal.SIGTERM, _interrupt)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        _ended_by(signal.SIGTERM, self._before)
         if self._bar is not None:
             self._bar.stop()
         if kind is KeyboardInterrupt:  # typer would end the program without a word of ours
@@ -110,6 +115,18 @@ class Progress:
         if now - self._last >= 10:
             out.say(f"{self._title}: {done} of {total} records")
             self._last = now
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """End as Ctrl-C does: batch systems send SIGTERM before they kill."""
+    raise KeyboardInterrupt
+
+
+def _ended_by(number: int, handler: Any) -> Any:
+    """Have a signal handled so; return what did it before. Only the main thread can say so."""
+    if handler is None or threading.current_thread() is not threading.main_thread():
+        return None
+    return signal.signal(number, handler)
 
 
 class Door:
