@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bcseg import store
 from bcseg.errors import RecordError, UsageError
 from bcseg.store import (
     Journal,
@@ -259,3 +260,32 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot write to the output folder"):
         Lock(tmp_path / "file" / "deep").__enter__()
+
+
+def test_two_that_find_a_dead_lock_do_not_both_take_it(tmp_path, monkeypatch):
+    """The second has read the dead lock, and takes it away when the first has put its own there."""
+    (tmp_path / ".lock").write_text("")
+    first = Lock(tmp_path)
+    looked = store.refuse_running
+
+    def overtaken(folder: Path) -> str:
+        text = looked(folder)
+        monkeypatch.setattr(store, "refuse_running", looked)
+        first.__enter__()
+        other = {"host": "elsewhere", "pid": 7, "time": 0}
+        (folder / ".lock").write_text(json.dumps(other))  # this process would be taken for dead
+        return text
+
+    monkeypatch.setattr(store, "refuse_running", overtaken)
+    with pytest.raises(UsageError, match="process 7 on elsewhere"):
+        Lock(tmp_path).__enter__()
+    assert json.loads((tmp_path / ".lock").read_text())["pid"] == 7
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_lock_that_was_taken_away_is_missed(tmp_path):
+    with Lock(tmp_path) as lock:
+        lock.check()
+        (tmp_path / ".lock").unlink()
+        with pytest.raises(UsageError, match="just begun"):
+            lock.check()

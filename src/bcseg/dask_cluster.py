@@ -35,6 +35,7 @@ _NAMED = 5  # workers that a message names
 CONNECT = 10.0  # seconds for the scheduler to answer, and for the first worker to be there
 SHARED = 5.0  # seconds until a file written elsewhere must be visible
 LOOK = 5.0  # seconds between two looks at a cluster that gives no result
+_LOST = (OSError, TimeoutError, CancelledError)  # what talking to a lost cluster may raise
 LONELY = 600.0  # seconds without any worker until the run gives up
 
 
@@ -103,7 +104,7 @@ def _enter(token: str, task: Task[Any, Any, Any], sign: str) -> None:
 
 
 def _plugin(token: str, task: Task[Any, Any, Any], sign: str) -> Any:
-    """Return the plugin that makes every worker part of a run, those that join later too."""
+    """Return the plugin that makes a worker part of a run."""
     from distributed import WorkerPlugin
 
     class Enter(WorkerPlugin):  # here, as its base is not imported before
@@ -185,20 +186,34 @@ def connected(
     Raises UsageError if it cannot be reached, has no workers, or any of them cannot take part.
     """
     client = _client(address)
-    token = secrets.token_hex(8)
     try:
         _refuse_without_workers(client, address)
         _refuse_other_versions(client)
         sign = task.sign.read_text(encoding="utf-8")
         _refuse_unfit(client, task, sign)
-        client.register_plugin(_plugin(token, task, sign), name=f"bcseg-{token}")
-        yield Cluster(client, token, say)
+        with _taking_part(client, task, sign) as token:
+            yield Cluster(client, token, say)
     finally:
-        with contextlib.suppress(OSError, TimeoutError, CancelledError):
-            if client.status == "running":
-                client.unregister_worker_plugin(f"bcseg-{token}")
-                client.run(_leave, token, on_error="ignore")
         client.close(timeout=1)
+
+
+@contextlib.contextmanager
+def _taking_part(client: Any, task: Task[Any, Any, Any], sign: str) -> Generator[str, None, None]:
+    """Make all workers part of a run, those that join later too; at its end, see them out.
+
+    Nobody writes to the folder any more when this ends: other runs may.
+    """
+    token = secrets.token_hex(8)
+    client.register_plugin(_plugin(token, task, sign), name=f"bcseg-{token}")
+    try:
+        yield token
+    finally:
+        if client.status == "running":
+            # one after the other: a worker that dies meanwhile must not keep the rest
+            with contextlib.suppress(*_LOST):
+                client.unregister_worker_plugin(f"bcseg-{token}")
+            with contextlib.suppress(*_LOST):
+                client.run(_leave, token, on_error="ignore")
 
 
 def _client(address: str) -> Any:
@@ -323,7 +338,7 @@ class Cluster(Generic[T, R]):
                 yield self._landed(flights, died)
                 flights.popleft()
         finally:
-            with contextlib.suppress(OSError, TimeoutError, CancelledError):
+            with contextlib.suppress(*_LOST):
                 self._client.cancel([flight.future for flight in flights], force=True)
 
     def _launch(self, flights: deque[_Flight[T]], pending: Iterator[T]) -> bool:
@@ -387,7 +402,7 @@ class Cluster(Generic[T, R]):
         try:
             if self._client.status == "running":
                 return len(self._client.nthreads())
-        except (OSError, TimeoutError):
+        except _LOST:
             pass
         raise self._lost()
 

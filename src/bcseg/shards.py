@@ -73,7 +73,8 @@ def at_work(folder: Path, shard: Shard | None = None) -> Generator[None, None, N
     at once at least one sees the other. Raises UsageError if the right cannot be had.
     """
     if shard is None:
-        with lock_of(folder):
+        with lock_of(folder) as lock:
+            lock.check()
             for other in found(folder):
                 refuse_running(other.books(folder))
             yield

@@ -201,11 +201,20 @@ class Lock:
                 _link(part, self._path, self._mine)  # whole at once: nobody reads a part of it
                 return
             except FileExistsError:
-                refuse_running(self._path.parent)
-                self._path.unlink(missing_ok=True)
+                self._bury(refuse_running(self._path.parent))
             finally:
                 part.unlink(missing_ok=True)
         raise self._lost()
+
+    def _bury(self, dead: str) -> None:
+        """Take a dead lock away; one that somebody else has put in its place meanwhile stays."""
+        grave = self._path.with_name(f"{_LOCK}.{secrets.token_hex(4)}{PART}")
+        with contextlib.suppress(FileNotFoundError):
+            self._path.rename(grave)
+            if grave.read_text(encoding="utf-8", errors="replace") != dead:
+                with contextlib.suppress(FileExistsError):
+                    _link(grave, self._path, grave.read_text(encoding="utf-8"))
+        grave.unlink(missing_ok=True)
 
     def check(self) -> None:
         """Raise UsageError if the lock is not ours any more: its folder was moved away."""
@@ -236,16 +245,21 @@ def lock_path(folder: Path) -> Path:
     return folder / _LOCK
 
 
-def refuse_running(folder: Path) -> None:
-    """Raise UsageError if a run that may be alive holds the lock of a folder."""
+def refuse_running(folder: Path) -> str:
+    """Raise UsageError if a run that may be alive holds the lock of a folder.
+
+    Returns what stands in the lock of a dead one, "" if there is none.
+    """
     path = lock_path(folder)
+    text = ""
     try:
-        other = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8", errors="replace")
+        other = json.loads(text)
         host, pid = str(other["host"]), int(other["pid"])
     except (OSError, ValueError, KeyError, TypeError):
-        return  # none, or torn by a crash while it was written
+        return text  # none, or torn by a crash while it was written
     if host == socket.gethostname() and (pid == os.getpid() or not _alive(pid)):
-        return
+        return text
     raise UsageError(
         f"another bcseg run is writing here (process {pid} on {host})",
         where=str(folder),
