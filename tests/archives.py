@@ -91,8 +91,8 @@ def lesions(record, read, options):
 """
 
 
-def own_dataset(folder: Path, bad: str = "pass") -> tuple[Path, Path]:
-    """Write an adapter that does something at record 30, and its archive: 10, 20, ... 60."""
+def own_dataset(folder: Path, bad: str = "pass", at: str = "30") -> tuple[Path, Path]:
+    """Write an adapter that does something at one record, and its archive: 10, 20, ... 60."""
     source = folder / "mine"
     source.mkdir(exist_ok=True)
     for key in range(10, 70, 10):
@@ -103,7 +103,7 @@ def own_dataset(folder: Path, bad: str = "pass") -> tuple[Path, Path]:
         cv2.imwrite(str(source / f"{key}.png"), image)
         cv2.imwrite(str(source / f"{key}_mask.png"), mask)
     path = folder / "mine.py"
-    path.write_text(ADAPTER.replace("BAD", bad))
+    path.write_text(ADAPTER.replace("BAD", bad).replace('"30"', f'"{at}"'))
     return path, source
 
 

@@ -467,15 +467,13 @@ def test_shards_at_once_and_one_of_them_killed(tmp_path):
     """Shard 1 waits in the middle; shard 2 runs beside it; shard 1 dies, and is continued."""
     go, out = tmp_path / "go", tmp_path / "out"
     wait = f"while not os.path.exists({str(go)!r}): time.sleep(0.01)"
-    adapter, source = own_dataset(tmp_path, wait)
-    number = 1 if Shard(1, 2).holds("30") else 2
+    adapter, source = own_dataset(tmp_path, wait, at="50")
+    assert [Shard(1, 2).holds(record_id) for record_id in ("10", "50")] == [True, True]
     words = ("refactor", adapter, source, "-o", out, "-j", 1, "--shard")
-    process = started(*words, f"{number}/2")
-    first = min(str(n) for n in range(10, 70, 10) if Shard(number, 2).holds(str(n)))
-    assert first < "30", "the shard has a record before it waits"
-    until((out / "mine" / "masks" / f"{first}.png").exists, process)
-    assert bcseg(*words, f"{3 - number}/2") == 0
-    twin = started(*words, f"{number}/2")
+    process = started(*words, "1/2")
+    until((out / "mine" / "masks" / "40.png").exists, process)
+    assert bcseg(*words, "2/2") == 0
+    twin = started(*words, "1/2")
     assert twin.wait(timeout=120) == 2, twin.communicate()[1]
     assert f"process {process.pid} on" in twin.communicate()[1]
     assert bcseg("merge", out) == 2
@@ -483,7 +481,7 @@ def test_shards_at_once_and_one_of_them_killed(tmp_path):
     process.communicate()
     assert bcseg("merge", out) == 2
     go.touch()
-    assert bcseg(*words, f"{number}/2") == 0
+    assert bcseg(*words, "1/2") == 0
     assert bcseg("merge", out) == 0
     assert bcseg("refactor", adapter, source, "-o", tmp_path / "whole", "-j", 1) == 0
     assert content(out / "mine") == content(tmp_path / "whole" / "mine")

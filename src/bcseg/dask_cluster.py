@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 import pickle
 import platform
 import secrets
@@ -316,7 +317,8 @@ class Cluster(Generic[T, R]):
         self._say = say
         self._numbers = iter(range(1 << 62))
         self._threads = 0
-        self._looked = -LOOK
+        self._looked = -math.inf
+        self._lonely_since = 0.0
 
     @property
     def threads(self) -> int:
@@ -366,7 +368,7 @@ class Cluster(Generic[T, R]):
         except KilledWorker:
             pass  # Dask blames whatever was on the worker: alone it shows whose fault it is
         for flight in flights:
-            self._settle(flight.future)
+            self._ask(flight.future.exception)
         first.future = self._submit(first.item)
         try:
             return self._result(first)
@@ -374,28 +376,33 @@ class Cluster(Generic[T, R]):
             return died(first.item)
 
     def _result(self, flight: _Flight[T]) -> R:
-        self._settle(flight.future)
-        result: R = flight.future.result()
+        result: R = self._ask(flight.future.result)
         return result
 
-    def _settle(self, future: Any) -> None:
-        """Wait until an item is done or has failed; raises ClusterLost if that will never be."""
-        lonely_since = None
+    def _ask(self, question: Callable[..., Any]) -> Any:
+        """Return what a future answers; raises ClusterLost if that will never be.
+
+        A result may be lost with its worker after it was there: then Dask makes it again.
+        """
+        self._lonely_since = 0.0
         while True:
             try:
-                future.exception(timeout=LOOK)
-                return
+                return question(timeout=LOOK)
+            except TimeoutError:
+                self._look()
             except CancelledError as error:
                 raise self._lost() from error
-            except TimeoutError:
-                now = time.monotonic()
-            if self._count():
-                lonely_since = None
-            elif lonely_since is None:
-                self._say("no worker is left: waiting for one")
-                lonely_since = now
-            elif now - lonely_since > LONELY:
-                raise self._lost()
+
+    def _look(self) -> None:
+        """Raise ClusterLost if the cluster is gone, or has had no worker for long."""
+        now = time.monotonic()
+        if self._count():
+            self._lonely_since = 0.0
+        elif not self._lonely_since:
+            self._say("no worker is left: waiting for one")
+            self._lonely_since = now
+        elif now - self._lonely_since > LONELY:
+            raise self._lost()
 
     def _count(self) -> int:
         """Return how many workers there are; raises ClusterLost if the scheduler is gone."""
