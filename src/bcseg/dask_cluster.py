@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import json
 import math
 import pickle
 import platform
@@ -222,14 +223,17 @@ def _client(address: str) -> Any:
         import distributed
     except ImportError:
         raise UsageError("--dask needs Dask", hint="pip install 'bcseg[dask]'") from None
-    place = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
     connect: Any = distributed.Client
     try:
-        return connect(**place, timeout=CONNECT, set_as_default=False)
-    except (OSError, TimeoutError, ValueError, KeyError) as error:
+        if Path(address).is_file():
+            place = json.loads(Path(address).read_text(encoding="utf-8"))["address"]
+        else:
+            place = address
+        return connect(place, timeout=CONNECT, set_as_default=False)
+    except (OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"no Dask scheduler answers at {address}",
-            where=str(error).splitlines()[0] if str(error) else "",
+            where=str(error).split("\n", 1)[0],
             hint="what `dask scheduler` prints (tcp://HOST:8786), or its scheduler file",
         ) from error
 
