@@ -342,7 +342,8 @@ class Cluster(Generic[T, R]):
         try:
             while self._launch(flights, pending):
                 yield self._landed(flights, died)
-                flights.popleft()
+                # not left to __del__, in which Python swallows an interrupt
+                flights.popleft().future.release()
         finally:
             with contextlib.suppress(*_LOST):
                 self._client.cancel([flight.future for flight in flights], force=True)
