@@ -16,6 +16,7 @@ import typer
 from bcseg import __version__
 from bcseg.commands.datasets import datasets
 from bcseg.commands.demo import demo
+from bcseg.commands.export import export
 from bcseg.commands.inspect import inspect
 from bcseg.commands.refactor import refactor
 from bcseg.commands.report import report
@@ -65,7 +66,7 @@ def options(
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Look": (datasets, why, inspect, stats, verify, report),
-    "Make": (refactor, select, split, restore),
+    "Make": (refactor, select, split, export, restore),
     "Judge": (score, review),
     "Try": (synth, demo),
 }
