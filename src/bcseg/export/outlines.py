@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +40,13 @@ def edges_of(patch: Patch) -> list[NDArray[np.float64]]:
     return [_without_middles((line[:, 0, :] + 1) // 2) + corner for line in found]
 
 
-def _without_middles(line: NDArray[np.int32]) -> NDArray[np.float64]:
+def _without_middles(points: NDArray[Any]) -> NDArray[np.float64]:
     """Return a closed line without repeated points and those on a straight run."""
-    line = line[(line != np.roll(line, 1, axis=0)).any(axis=1)].astype(np.float64)
+    changed = (points != np.roll(points, 1, axis=0)).any(axis=1)
+    line: NDArray[np.float64] = points[changed].astype(np.float64)
     before, after = line - np.roll(line, 1, axis=0), np.roll(line, -1, axis=0) - line
     turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
-    return line[turns]
+    return np.asarray(line[turns])
 
 
 def overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
