@@ -16,6 +16,7 @@ import typer
 from bcseg import __version__
 from bcseg.commands.datasets import datasets
 from bcseg.commands.demo import demo
+from bcseg.commands.export import export
 from bcseg.commands.inspect import inspect
 from bcseg.commands.merge import merge
 from bcseg.commands.refactor import refactor
@@ -66,7 +67,7 @@ def options(
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Look": (datasets, why, inspect, stats, verify, report),
-    "Make": (refactor, select, split, restore, merge),
+    "Make": (refactor, select, split, export, restore, merge),
     "Judge": (score, review),
     "Try": (synth, demo),
 }

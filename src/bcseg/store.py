@@ -68,6 +68,47 @@ def _replace(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def copy_file(source: Path, to: Path, *, link: bool = False) -> None:
+    """Copy or hard-link a file of a pair; raises RecordError if the disk refuses."""
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if link:
+            os.link(source.resolve(), to)
+        else:
+            shutil.copyfile(source, to)
+    except OSError as error:
+        raise RecordError(
+            f"cannot {'link' if link else 'copy'} {source.name}: {error.strerror or error}",
+            code="write_failed",
+            hint="without --link" if link else _FREE_SPACE,
+        ) from error
+
+
+@contextlib.contextmanager
+def built_whole(place: Path) -> Generator[Path, None, None]:
+    """Give a folder beside `place` to build in; it gets its name when all went well.
+
+    After an error nothing is left of it. `place` is not there yet, or an empty folder.
+    """
+    place = place.resolve()
+    part = place.with_name(f".{place.name}{PART}")
+    with Lock(part):
+        try:
+            for path in part.iterdir():  # what a killed run left; the lock is ours
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif path.name != _LOCK:
+                    path.unlink()
+            yield part
+            with _refusals_of(place):
+                if place.is_dir():
+                    place.rmdir()
+                part.rename(place)
+                (place / _LOCK).unlink(missing_ok=True)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def _refusals_of(path: Path) -> Generator[None, None, None]:
     """Turn what the disk says about a file into an error for the user."""
