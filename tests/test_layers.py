@@ -15,7 +15,7 @@ PACKAGE = Path(bcseg.__file__).parent
 # a module imports from the lines above its own, or from an earlier module of its own line
 LAYERS = """
 errors text
-records cloud source store remote executors dask_cluster png
+records cloud source store remote executors dask_cluster png memory
 formats spline breast raster transform preprocess
 adapters
 masks settings pairs

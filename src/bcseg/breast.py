@@ -18,6 +18,7 @@ from bcseg.records import Size
 
 Pixels = NDArray[Any]
 Box = tuple[int, int, int, int]  # top, left, height, width
+Loose = tuple[int, int, NDArray[np.bool_]]  # top, left, and the pixels in their box
 
 _SHORTEST_OVERVIEW = 400  # pixels of the longest side below which blocks are not made larger
 _LARGEST_BLOCK = 16
@@ -57,7 +58,22 @@ def breast_region(pixels: Pixels) -> NDArray[np.bool_]:
     return _enlarge(region, overview)
 
 
-def film_frame(pixels: Pixels) -> Box:
+def film_parts(pixels: Pixels) -> tuple[Box, Loose | None]:
+    """Return what of a scanned film lies inside the border of the scan, and what is loose in it.
+
+    The corner of the loose parts is counted from the corner of the box; see `_frame`, `_loose`.
+    """
+    overview = _overview(pixels)
+    height, width = int(pixels.shape[0]), int(pixels.shape[1])
+    if overview is None:
+        return (0, 0, height, width), None
+    top, left, rows, columns = box = _frame(pixels, overview)
+    if (rows, columns) != (height, width):
+        overview = _overview(pixels[top : top + rows, left : left + columns])
+    return box, None if overview is None else _loose(overview)
+
+
+def _frame(pixels: Pixels, overview: _Overview) -> Box:
     """Return the part of a scanned film inside the bright border of the scan.
 
     A side has a border if nine in ten of its lines of background begin bright, most of them for
@@ -66,9 +82,6 @@ def film_frame(pixels: Pixels) -> Box:
     breast, and those at the (often rounded) corners, are not asked.
     """
     height, width = int(pixels.shape[0]), int(pixels.shape[1])
-    overview = _overview(pixels)
-    if overview is None:
-        return 0, 0, height, width
     top = _border_depth(pixels, overview)
     bottom = _border_depth(pixels[::-1], overview)
     left = _border_depth(pixels.T, overview)
@@ -76,15 +89,12 @@ def film_frame(pixels: Pixels) -> Box:
     return top, left, height - top - bottom, width - left - right
 
 
-def loose_parts(pixels: Pixels) -> NDArray[np.bool_] | None:
+def _loose(overview: _Overview) -> Loose | None:
     """Return the bright pixels of a scanned film that are not connected to the breast, or None.
 
     Labels, tape, white strips, each with the glow around it. Fog stays: it has no sharp rim. A
     part a third as large as the breast stays too: which of the two is the breast is a guess.
     """
-    overview = _overview(pixels)
-    if overview is None:
-        return None
     breast = _breast_blocks(overview)
     shielded = cv2.dilate(breast, _SQUARE, iterations=2).view(np.uint8)
     level = max(overview.bright, overview.background + overview.contrast // 4)
@@ -100,15 +110,15 @@ def loose_parts(pixels: Pixels) -> NDArray[np.bool_] | None:
     if not loose.any():
         return None
     grown = _with_glow(overview, loose[parts].astype(np.uint8)) & (1 - shielded)
-    return _enlarge(grown, overview)
+    return _enlarged_box(grown, overview)
 
 
-def largest_part(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the outer contour of the largest contour area, filled with 1; the first of equals."""
+def largest_part(mask: NDArray[np.uint8], value: int = 1) -> NDArray[np.uint8]:
+    """Return the outer contour of the largest contour area, filled; the first of equals."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     filled = np.zeros(mask.shape, np.uint8)
     if contours:
-        cv2.drawContours(filled, [max(contours, key=cv2.contourArea)], -1, 1, cv2.FILLED)
+        cv2.drawContours(filled, [max(contours, key=cv2.contourArea)], -1, value, cv2.FILLED)
     return filled
 
 
@@ -207,8 +217,26 @@ def _enlarge(mask: NDArray[np.uint8], overview: _Overview) -> NDArray[np.bool_]:
     return enlarged.view(np.bool_)
 
 
+def _enlarged_box(mask: NDArray[np.uint8], overview: _Overview) -> Loose:
+    """Return a mask of blocks as pixels, of their bounding box only; see `_enlarge`."""
+    left, top, width, height = cv2.boundingRect(mask)
+    block = overview.block
+    part = mask[top : top + height, left : left + width]
+    size = (height * block, width * block)
+    pixels = cv2.resize(part, size[::-1], interpolation=cv2.INTER_NEAREST)
+    rest = [
+        side - count * block if last == count else 0
+        for side, count, last in zip(
+            overview.size, mask.shape, (top + height, left + width), strict=True
+        )
+    ]
+    if any(rest):
+        pixels = np.pad(pixels, ((0, rest[0]), (0, rest[1])), mode="edge")
+    return top * block, left * block, pixels.view(np.bool_)
+
+
 def _border_depth(pixels: Pixels, overview: _Overview) -> int:
-    """Return how many rows at the top are a bright border (see `film_frame`)."""
+    """Return how many rows at the top are a bright border (see `_frame`)."""
     deepest = pixels.shape[0] // _DEEPEST_BORDER
     if deepest < 2:
         return 0
@@ -225,7 +253,7 @@ def _border_depth(pixels: Pixels, overview: _Overview) -> int:
         return 0
     band = pixels[:deepest, lines][:, asked]
     depths = np.logical_and.accumulate(band > level, axis=0).sum(axis=0)
-    depth = _order_statistic(depths, 0.1)  # at a slant, the rest is left to `loose_parts`
+    depth = _order_statistic(depths, 0.1)  # at a slant, the rest is left to `_loose`
     straight = depths <= depth + max(pixels.shape) // 200
     if depth == 0 or np.count_nonzero(straight) * 2 < straight.size:
         return 0

@@ -17,6 +17,7 @@ from bcseg.adapters.base import ending
 from bcseg.errors import BcsegError, RecordError, SourceGone, UsageError
 from bcseg.formats.images import decode
 from bcseg.masks import read_raster
+from bcseg.memory import keep_freed_memory
 from bcseg.outcome import Job, Outcome
 from bcseg.preprocess import Processed, preprocess
 from bcseg.raster import Drawing, Patch
@@ -392,6 +393,7 @@ def worker_job() -> dict[str, Job]:
 
 def start_worker(job: Job) -> None:
     """Prepare a worker process."""
+    keep_freed_memory()
     worker_job()["job"] = job
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,8 @@ _NEAR_EXTREME = 0.12  # of the maximum: how far JPEG moves the values of a two-v
 _BINARY_SHARE = 0.99  # of the pixels of a mask are near an extreme
 
 ReadFile = Callable[[str], bytes]
+Pixels = NDArray[Any]
+Above = Literal["zero", "half"]
 
 
 def read_raster(shape: Raster | RasterAmong, size: Size, read: ReadFile) -> tuple[Patch, str, str]:
@@ -28,8 +32,10 @@ def read_raster(shape: Raster | RasterAmong, size: Size, read: ReadFile) -> tupl
     """
     if isinstance(shape, RasterAmong):
         name, pixels = _choose(shape.files, size, read)
-        marked, note = _fit(pixels > float(pixels.max()) / 2, size, name)
-        patch = patch_of(marked)
+        patch, note = _marked(pixels, "half", size, name)
+    elif len(shape.files) == shape.votes == 1:
+        name = shape.files[0]
+        patch, note = _marked(decode(read(name), name).pixels, shape.above, size, name)
     else:
         name = shape.files[0]
         patch, note = _votes(shape, size, read)
@@ -39,14 +45,30 @@ def read_raster(shape: Raster | RasterAmong, size: Size, read: ReadFile) -> tupl
     return patch, name, note
 
 
+def _marked(pixels: Pixels, above: Above, size: Size, name: str) -> tuple[Patch, str]:
+    """Return the pixels that one file marks, looking closely only where it is not zero."""
+    if pixels.shape != size:
+        marked, note = _fit(pixels > _limit(pixels, above), size, name)
+        return patch_of(marked), note
+    present = pixels if pixels.dtype == np.uint8 else (pixels != 0).view(np.uint8)
+    left, top, width, height = cv2.boundingRect(present)
+    if not width:
+        return patch_of(np.zeros((0, 0), np.bool_)), ""
+    inside = pixels[top : top + height, left : left + width]
+    return patch_of(inside > _limit(inside, above), top, left), ""
+
+
+def _limit(pixels: Pixels, above: Above) -> float:
+    return float(pixels.max()) / 2 if above == "half" else 0
+
+
 def _votes(shape: Raster, size: Size, read: ReadFile) -> tuple[Patch, str]:
     """Return the pixels that enough of the files mark."""
     counts: NDArray[np.uint8] | None = None
     notes = ""
     for name in shape.files:
         pixels = decode(read(name), name).pixels
-        limit = float(pixels.max()) / 2 if shape.above == "half" else 0
-        marked, note = _fit(pixels > limit, size, name)
+        marked, note = _fit(pixels > _limit(pixels, shape.above), size, name)
         notes = notes or note
         counts = marked.view(np.uint8) if counts is None else counts + marked
     assert counts is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,8 +50,8 @@ class Outcome:
     log: str = ""
 
     def entry(self) -> dict[str, Any]:
-        """Return the outcome as a line of the journal."""
-        return asdict(self)
+        """Return the outcome as a line of the journal; lists and mappings are not copied."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Outcome:

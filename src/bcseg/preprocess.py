@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bcseg.breast import breast_region, film_frame, largest_part, loose_parts
+from bcseg.breast import breast_region, film_parts, largest_part
 from bcseg.errors import RecordError, UsageError
 from bcseg.raster import Patch
 from bcseg.records import Image, Size
@@ -130,12 +130,41 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Zeroed:
+    """Which pixels of the source were set to zero, in a box whose corner is at (top, left)."""
+
+    top: int
+    left: int
+    pixels: NDArray[np.bool_]
+
+    def on(self, size: Size) -> NDArray[np.bool_]:
+        """Return them on a grid of that size, that of the source."""
+        whole = np.zeros(size, np.bool_)
+        height, width = self.pixels.shape
+        whole[self.top : self.top + height, self.left : self.left + width] = self.pixels
+        return whole
+
+    def shared_with(self, patch: Patch) -> int:
+        """Return how many pixels of a lesion are among them."""
+        height, width = self.pixels.shape
+        top, bottom = max(patch.top, self.top), min(patch.bottom, self.top + height)
+        left, right = max(patch.left, self.left), min(patch.right, self.left + width)
+        if top >= bottom or left >= right:
+            return 0
+        mine = self.pixels[top - self.top : bottom - self.top, left - self.left : right - self.left]
+        others = patch.pixels[
+            top - patch.top : bottom - patch.top, left - patch.left : right - patch.left
+        ]
+        return int(np.count_nonzero(mine & others))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Processed:
     """An image as it is written, and what was done to it.
 
-    `pixels`: uint8 or uint16; may be a view of the pixels of the source. `zeroed`: on the grid of
-    the source, the pixels inside the crop that were set to zero (loose parts of a film; outside
-    the region of "classic"), None if none were.
+    `pixels`: uint8 or uint16; may be a view of the pixels of the source. `zeroed`: the pixels of
+    the source inside the crop that were set to zero (loose parts of a film; outside the region of
+    "classic"), None if none were.
     `bits_stored`: bits that the values may use. `details` (JSON values): `window` [low, high],
     `offset` added to the values, `border` [top, left, bottom, right] and `zeroed` pixels of a
     film, `spacing_mm` [row, column] of the written grid where --spacing was asked.
@@ -143,7 +172,7 @@ class Processed:
 
     pixels: Pixels
     transform: Transform
-    zeroed: NDArray[np.bool_] | None
+    zeroed: Zeroed | None
     bits_stored: int
     notes: tuple[str, ...]
     details: dict[str, object]
@@ -151,15 +180,15 @@ class Processed:
     def lost_pixels(self, patch: Patch) -> int:
         """Return how many pixels of a lesion on the grid of the source were cropped or zeroed."""
         crop = self.transform.steps[0] if self.transform.steps else None
-        top, left, kept = 0, 0, patch
-        if isinstance(crop, Crop):
-            top, left, kept = crop.top, crop.left, Transform((crop,)).apply_patch(patch)
+        kept = Transform((crop,)).apply_patch(patch) if isinstance(crop, Crop) else patch
         lost = patch.area - kept.area
-        if self.zeroed is not None:
-            rows = slice(top + kept.top, top + kept.bottom)
-            zeroed = self.zeroed[rows, left + kept.left : left + kept.right]
-            lost += int(np.count_nonzero(zeroed & kept.pixels))
-        return lost
+        if self.zeroed is None:
+            return lost
+        return lost + self.zeroed.shared_with(
+            Patch(kept.top + crop.top, kept.left + crop.left, kept.pixels)
+            if isinstance(crop, Crop)
+            else kept
+        )
 
 
 def preprocess(
@@ -202,7 +231,7 @@ class _Draft:
     pixels: Pixels
     bits: int
     steps: list[Step] = field(default_factory=list)
-    zeroed: NDArray[np.bool_] | None = None
+    zeroed: Zeroed | None = None
     notes: list[str] = field(default_factory=list)
     details: dict[str, object] = field(default_factory=dict)
     window: tuple[float, float] | None = None
@@ -278,7 +307,7 @@ def _clean(draft: _Draft, image: Image, options: Options, film: bool) -> None:
     if options.crop and box is not None:
         draft.move(box)
         region = region[box.top : box.top + box.height, box.left : box.left + box.width]
-    if options.flip and _lies_right(region):
+    if options.flip and _lies_right(region, 0, region.shape[1]):
         draft.move(Flip(draft.size[1]))
     if box is None:
         draft.notes.append("no breast found")
@@ -389,7 +418,7 @@ def _opencv_takes_wide_tables() -> bool:
 
 def _tidy_film(draft: _Draft, source_size: Size) -> None:
     """Crop the border of the scan and zero what is bright and not connected to the breast."""
-    top, left, height, width = film_frame(draft.pixels)
+    (top, left, height, width), loose = film_parts(draft.pixels)
     bottom, right = source_size[0] - top - height, source_size[1] - left - width
     if top or left or bottom or right:
         draft.move(Crop(top, left, height, width, *source_size))
@@ -397,15 +426,15 @@ def _tidy_film(draft: _Draft, source_size: Size) -> None:
         draft.notes.append(
             f"film border cropped: top {top}, left {left}, bottom {bottom}, right {right}"
         )
-    loose = loose_parts(draft.pixels)
     if loose is None:
         return
-    zeroed = np.logical_and(loose, draft.pixels)
+    first, start, marked = loose
     tidy = draft.pixels.copy()
-    tidy[zeroed] = 0
+    part = tidy[first : first + marked.shape[0], start : start + marked.shape[1]]
+    zeroed = np.logical_and(marked, part)
+    np.copyto(part, 0, where=marked)
     draft.pixels = tidy
-    draft.zeroed = np.zeros(source_size, np.bool_)
-    draft.zeroed[top : top + height, left : left + width] = zeroed
+    draft.zeroed = Zeroed(top + first, left + start, zeroed)
     count = int(np.count_nonzero(zeroed))
     draft.details["zeroed"] = count
     draft.notes.append(f"bright parts apart from the breast zeroed: {count} pixels")
@@ -422,15 +451,15 @@ def _around(region: NDArray[np.bool_]) -> Crop | None:
     return Crop(start, first, stop - start, last - first, *region.shape)
 
 
-def _lies_right(region: NDArray[np.bool_]) -> bool:
+def _lies_right(region: NDArray[np.bool_], start: int, width: int) -> bool:
     """Return whether the breast lies at the right: fewer pixels left of the middle.
 
-    Columns 0 to w//2 - 1 against w//2 to w - 2: the last column is not counted.
+    `region`: columns from `start` on of an image of `width` columns. Columns 0 to w//2 - 1 against
+    w//2 to w - 2: the last column is not counted.
     """
-    width = region.shape[1]
     marked = region.view(np.uint8)
-    left, right = marked[:, : width // 2], marked[:, width // 2 : width - 1]
-    return _count(left) < _count(right)
+    middle = max(width // 2 - start, 0)
+    return _count(marked[:, :middle]) < _count(marked[:, middle : max(width - 1 - start, 0)])
 
 
 def _count(marked: NDArray[np.uint8]) -> int:
@@ -485,37 +514,68 @@ def _classic(draft: _Draft) -> None:
         )
     kept = rows.stop - rows.start, columns.stop - columns.start
     draft.move(Crop(rows.start, columns.start, *kept, *source_size))
-    region, scaled = _classic_region(draft.pixels)
-    draft.zeroed = np.zeros(source_size, np.bool_)
-    draft.zeroed[rows, columns] = region == 0
-    draft.pixels, draft.bits = scaled, 8
-    if _lies_right(region.view(np.bool_)):
-        draft.move(Flip(draft.size[1]))
-    side = max(draft.size)
-    draft.move(Pad(side, side, *draft.size))
+    region, box, table = _classic_region(draft.pixels)
+    outside = np.ones(draft.size, np.bool_)
+    outside[box] = region == 0
+    draft.zeroed = Zeroed(rows.start, columns.start, outside)
+    _classic_square(draft, region, box, table)
 
 
-def _classic_region(pixels: Pixels) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return the breast region (0 and 1), and the pixels scaled to 0..255 and zero outside it."""
+Boxed = tuple[slice, slice]
+_NOWHERE = np.zeros((0, 0), np.uint8), (slice(0, 0), slice(0, 0)), np.zeros(0, np.uint8)
+
+
+def _classic_region(pixels: Pixels) -> tuple[NDArray[np.uint8], Boxed, NDArray[np.uint8]]:
+    """Return the breast region (0 and 255) in a box, that box, and the table of grey values."""
     low, high, _, _ = cv2.minMaxLoc(pixels)
     lowest, highest = int(low), int(high)
-    nothing = np.zeros(pixels.shape, np.uint8)
     if lowest == highest:
-        return nothing, nothing
+        return _NOWHERE
     shares = np.arange(highest - lowest + 1) / np.float64(highest - lowest)
     first = lowest + int(np.argmax(shares >= _CLASSIC_THRESHOLD))
-    reached = cv2.inRange(pixels, np.array(first), np.array(highest))
+    reached = np.greater_equal(pixels, pixels.dtype.type(first)).view(np.uint8)
+    # what lies further from all that is bright than a dilation reaches stays zero: left out
+    box = _grown_box(reached, 2 * _CLASSIC_KERNEL)
+    reached = reached[box]
     # to open and then to dilate is to erode by 23 and to dilate by 23 + 22
     eroded = cv2.erode(reached, np.ones((_CLASSIC_KERNEL,) * 2, np.uint8))
     widened = cv2.dilate(eroded, np.ones((2 * _CLASSIC_KERNEL - 1,) * 2, np.uint8))
-    region = largest_part(widened.view(np.uint8))
-    _, brightest, _, _ = cv2.minMaxLoc(pixels, mask=region)
-    if not region.any():
-        return nothing, nothing
+    region = largest_part(widened.view(np.uint8), 255)
+    if not cv2.countNonZero(region):
+        return _NOWHERE
+    _, brightest, _, _ = cv2.minMaxLoc(pixels[box], mask=region)
     grey = np.rint(shares / shares[int(brightest) - lowest] * 255.0).clip(0.0, 255.0)
     table = np.zeros(256 if pixels.dtype == np.uint8 else 65_536, np.uint8)
     table[np.arange(lowest, highest + 1) % table.size] = grey.astype(np.uint8)
-    return region, cv2.multiply(_look_up(pixels, table), region).view(np.uint8)
+    return region, box, table
+
+
+def _grown_box(marked: NDArray[np.uint8], margin: int) -> Boxed:
+    """Return the bounding box of the pixels that are not zero and a margin, within the image."""
+    left, top, width, height = cv2.boundingRect(marked)
+    rows = slice(max(top - margin, 0), min(top + height + margin, marked.shape[0]))
+    return rows, slice(max(left - margin, 0), min(left + width + margin, marked.shape[1]))
+
+
+def _classic_square(
+    draft: _Draft, region: NDArray[np.uint8], box: Boxed, table: NDArray[np.uint8]
+) -> None:
+    """Scale to 0..255, zero outside the region, flip and pad: at once, where the region is."""
+    height, width = draft.size
+    rows, columns = box
+    whole = np.zeros((max(height, width),) * 2, np.uint8)
+    flip = _lies_right(region.view(np.bool_), columns.start, width)
+    if region.size:
+        breast = cv2.bitwise_and(_look_up(draft.pixels[box], table), region)
+        if flip:
+            breast = cv2.flip(breast, 1)
+            columns = slice(width - columns.stop, width - columns.start)
+        whole[rows, columns] = breast
+    if flip:
+        draft.steps.append(Flip(width))
+    if height != width:
+        draft.steps.append(Pad(*whole.shape, height, width))
+    draft.pixels, draft.bits = whole, 8
 
 
 # ----------------------------------------------------------------------- grid, CLAHE

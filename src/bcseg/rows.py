@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
+import cv2
 import numpy as np
 
 from bcseg import png, raster
@@ -36,7 +37,8 @@ def record_row(
         notes.append(f"pathology mixed: {', '.join(pathologies)}")
     height, width = mask.shape
     spacing = _written_spacing(work, image, processed)
-    mask_pixels = int(np.count_nonzero(mask))
+    mask_pixels = cv2.countNonZero(mask)
+    lowest, highest, _, _ = cv2.minMaxLoc(processed.pixels)
     name = f"{record.record_id}.png"
     return {
         "dataset": info.name,
@@ -54,8 +56,8 @@ def record_row(
         "width": str(width),
         "bit_depth": str(processed.pixels.dtype.itemsize * 8),
         "bits_stored": str(processed.bits_stored),
-        "value_min": str(int(processed.pixels.min())),
-        "value_max": str(int(processed.pixels.max())),
+        "value_min": str(int(lowest)),
+        "value_max": str(int(highest)),
         "pixel_spacing_mm": _spacing_cell(spacing),
         "mask_pixels": str(mask_pixels),
         "mask_area_mm2": number(mask_pixels * spacing[0] * spacing[1]) if spacing else "",
@@ -161,4 +163,6 @@ def archive_line(
     if isinstance(lesion.shape, RASTERS):
         counts = raster.rle_counts(one.drawing.patch, image.size)
         return line | {"raster": {"size": list(image.size), "counts": counts}}
-    return line | {"shape": asdict(lesion.shape)}
+    # not `asdict`: it copies thousands of points one by one, a tenth of all the time of a pair
+    shape = {part.name: getattr(lesion.shape, part.name) for part in fields(lesion.shape)}
+    return line | {"shape": shape}

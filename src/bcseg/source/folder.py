@@ -20,6 +20,8 @@ class FolderSource:
 
     def __init__(self, location: Path, refused: tuple[tuple[str, str], ...] = ()) -> None:
         self._location = location.absolute()
+        self._resolved: Path | None = None  # the location without links
+        self._checked = ""  # the last name that was found to lie inside
         self._files: dict[str, os.stat_result] | None = None
         self._refused = list(refused)
 
@@ -77,15 +79,20 @@ class FolderSource:
 
     def _inside(self, path: Path) -> bool:
         try:
-            return path.resolve(strict=True).is_relative_to(self._location.resolve())
+            self._resolved = self._resolved or self._location.resolve()
+            return path.resolve(strict=True).is_relative_to(self._resolved)
         except (OSError, RuntimeError):
             return False
 
     def _path(self, name: str) -> Path:
         """Return where a file lies; raises RecordError for a name that leads out of the folder."""
         path = self._location / name
-        if path.exists() and not self._inside(path):
-            raise RecordError("the name leads out of the source", code="unsafe_name", where=name)
+        if name != self._checked and path.exists():  # stamp, open, stamp: three times the same one
+            if not self._inside(path):
+                raise RecordError(
+                    "the name leads out of the source", code="unsafe_name", where=name
+                )
+            self._checked = name
         return path
 
     def _stat(self, name: str) -> os.stat_result:

@@ -1,0 +1,128 @@
+"""The archives that are measured: synthetic, of real size, kept between runs; and their pairs."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcseg import raster, synth
+from bcseg.pairs import LESIONS, PairsFolder
+from bcseg.preprocess import Options
+from bcseg.records import Size
+from bcseg.refactor import Run, refactor
+from bcseg.settings import Settings
+
+DATASETS = ("inbreast", "cbis", "bcdr", "csaw", "cdd")
+WARM_UP = "warm-up"  # the same archives, tiny: what loads modules before the clock starts
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """A lesion of a pair: its pixels, and what a script would draw them from.
+
+    `corner`: (top, left) of `pixels`. `file`: a raster of the archive, "" for an outline.
+    """
+
+    chosen: bool
+    file: str
+    shape: Mapping[str, Any]
+    corner: tuple[int, int]
+    pixels: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a conversion starts from: the image file, and the lesions on its grid."""
+
+    name: str
+    image: Path
+    root: Path
+    size: Size
+    lesions: tuple[Lesion, ...]
+
+    @property
+    def rasters(self) -> list[Path]:
+        """Every mask file, once."""
+        files = dict.fromkeys(one.file for one in self.lesions if one.file)
+        return [self.root / name for name in files]
+
+    def mask(self) -> NDArray[np.uint8]:
+        """Return the union of the chosen lesions, 0 and 255."""
+        mask = np.zeros(self.size, np.uint8)
+        for one in self.lesions:
+            if one.chosen and one.pixels.size:
+                (top, left), (height, width) = one.corner, one.pixels.shape
+                mask[top : top + height, left : left + width] |= one.pixels.view(np.uint8) * 255
+        return mask
+
+
+def archive(data: Path, dataset: str, *, images: int, scale: float) -> Path:
+    """Return a synthetic archive of that many images, built if it is not there yet."""
+    folder = data / f"{dataset}-{images}-{scale:g}"
+    if not folder.is_dir():
+        part = folder.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        synth.build(dataset, part, images=images, scale=scale)
+        part.replace(folder)
+    return folder
+
+
+def pairs_of(source: Path, dataset: str) -> list[Pair]:
+    """Return the pairs that bcseg makes of an archive: all contenders work on the same ones."""
+    kept = source.with_suffix(".pairs")
+    if not kept.is_file():
+        output = source.with_suffix(".raw")
+        shutil.rmtree(output, ignore_errors=True)
+        refactor(dataset, source, output, Settings(pixels=Options(preset="raw")), Run(jobs=1))
+        found = _pairs_in(PairsFolder(output / dataset), source)
+        part = kept.with_suffix(".part")
+        part.write_bytes(pickle.dumps(found))
+        part.replace(kept)
+        shutil.rmtree(output)
+    found: list[Pair] = pickle.loads(kept.read_bytes())
+    return found
+
+
+def _pairs_in(folder: PairsFolder, source: Path) -> list[Pair]:
+    files = {(row["record_id"], row["lesion_id"]): row["source"] for row in folder.rows(LESIONS)}
+    lesions: dict[str, list[Lesion]] = {}
+    for line in folder.archive():
+        size = tuple(line["rle"]["size"])
+        patch = raster.patch_from_rle(line["rle"]["counts"], size)
+        file = files[line["record_id"], line["lesion_id"]] if "raster" in line else ""
+        lesion = Lesion(
+            line["in_mask"], file, line.get("shape", {}), (patch.top, patch.left), patch.pixels
+        )
+        lesions.setdefault(line["record_id"], []).append(lesion)
+    return [
+        Pair(
+            row["record_id"],
+            source / row["source_image"],
+            source,
+            (int(row["height"]), int(row["width"])),
+            tuple(lesions[row["record_id"]]),
+        )
+        for row in folder.rows("records.csv")
+    ]
+
+
+def describe(data: Path, dataset: str, pairs: list[Pair]) -> dict[str, Any]:
+    """Return what the report says about an archive."""
+    return json.loads(
+        json.dumps(
+            {
+                "pairs": len(pairs),
+                "megapixels": float(np.mean([p.size[0] * p.size[1] / 1e6 for p in pairs])),
+                "rasters": float(np.mean([len(p.rasters) for p in pairs])),
+                "megabytes": sum(p.image.stat().st_size for p in pairs) / 1e6 / len(pairs),
+            }
+        )
+    )
