@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,26 +65,31 @@ class Pair:
         return mask
 
 
-def archive(data: Path, dataset: str, *, images: int, scale: float) -> Path:
+def archive(data: Path, dataset: str, *, images: int, scale: float, name: str = "") -> Path:
     """Return a synthetic archive of that many images, built if it is not there yet."""
-    folder = data / f"{dataset}-{images}-{scale:g}"
+    folder = data / (name or f"{dataset}-{images}-{scale:g}")
     if not folder.is_dir():
-        part = folder.with_suffix(".part")
+        part = folder.with_name(folder.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
         synth.build(dataset, part, images=images, scale=scale)
         part.replace(folder)
     return folder
 
 
+def warm_up(data: Path, dataset: str) -> Path:
+    """Return the tiny archive of a dataset."""
+    return archive(data, dataset, images=6, scale=0.1, name=f"{WARM_UP}-{dataset}")
+
+
 def pairs_of(source: Path, dataset: str) -> list[Pair]:
     """Return the pairs that bcseg makes of an archive: all contenders work on the same ones."""
-    kept = source.with_suffix(".pairs")
+    kept = source.with_name(source.name + ".pairs")
     if not kept.is_file():
-        output = source.with_suffix(".raw")
+        output = source.with_name(source.name + ".raw")
         shutil.rmtree(output, ignore_errors=True)
         refactor(dataset, source, output, Settings(pixels=Options(preset="raw")), Run(jobs=1))
         found = _pairs_in(PairsFolder(output / dataset), source)
-        part = kept.with_suffix(".part")
+        part = kept.with_name(kept.name + ".part")
         part.write_bytes(pickle.dumps(found))
         part.replace(kept)
         shutil.rmtree(output)
@@ -114,15 +120,20 @@ def _pairs_in(folder: PairsFolder, source: Path) -> list[Pair]:
     ]
 
 
-def describe(data: Path, dataset: str, pairs: list[Pair]) -> dict[str, Any]:
-    """Return what the report says about an archive."""
-    return json.loads(
-        json.dumps(
-            {
-                "pairs": len(pairs),
-                "megapixels": float(np.mean([p.size[0] * p.size[1] / 1e6 for p in pairs])),
-                "rasters": float(np.mean([len(p.rasters) for p in pairs])),
-                "megabytes": sum(p.image.stat().st_size for p in pairs) / 1e6 / len(pairs),
-            }
-        )
-    )
+def describe(pairs: list[Pair]) -> dict[str, float]:
+    """Return what the report says about an archive: means of its pairs."""
+    return {
+        "pairs": len(pairs),
+        "megapixels": float(np.mean([pair.size[0] * pair.size[1] / 1e6 for pair in pairs])),
+        "rasters": float(np.mean([len(pair.rasters) for pair in pairs])),
+    }
+
+
+@contextmanager
+def scratch(data: Path) -> Iterator[Path]:
+    """Give an empty folder on the disk of the archives, for as long as it is needed."""
+    folder = Path(tempfile.mkdtemp(dir=data, prefix="out-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: prints CPU, wall, memory and sizes as JSON."""
+"""One measurement in a process of its own: prints what it found as JSON."""
 
 from __future__ import annotations
 
@@ -7,57 +7,54 @@ import json
 import os
 import pstats
 import resource
-import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
-from performance.archives import WARM_UP, pairs_of
+from performance.archives import WARM_UP, pairs_of, scratch
 from performance.contenders import PRESETS, SCRIPTS
 
-from bcseg.preprocess import Options
+from bcseg import png
+from bcseg.formats.images import decode
+from bcseg.memory import keep_freed_memory
+from bcseg.preprocess import Options, preprocess
 from bcseg.refactor import Run, refactor
 from bcseg.settings import Settings
 
 Work = Callable[[Path, Path], None]  # source, output
 
 
-def measure(name: str, dataset: str, source: Path, keep: Path | None = None) -> dict[str, Any]:
+def measure(name: str, dataset: str, source: Path) -> dict[str, Any]:
     """Measure one contender on one archive, after a warm-up on the tiny one.
 
-    `name`: a script, or a preset of bcseg with its workers, such as "raw" or "classic x2".
+    `name`: a script, or a preset of bcseg with its workers, such as "raw" or "clean x2". CPU and
+    wall in seconds, peak memory in MB (of this process and of the largest worker), sizes in bytes;
+    `times`: seconds from the start until each record of bcseg was done.
     """
-    cv2.setNumThreads(1)
-    first: list[float] = []
-    work = _work(name, dataset, first)
-    scratch = source.parent
-    with _folder(scratch) as output:
+    moments: list[float] = []
+    work = _work(name, dataset, moments)
+    with scratch(source.parent) as output:
         work(source.parent / f"{WARM_UP}-{dataset}", output)
-    first.clear()
-    with _folder(scratch) as output:
+    moments.clear()
+    with scratch(source.parent) as output:
         before, start = _cpu(), time.perf_counter()
         work(source, output)
-        wall = time.perf_counter() - start
-        cpu = _cpu() - before
-        images, masks = _sizes(output)
-        if keep:
-            shutil.copytree(output, keep)
-    peak = {
-        "self": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "workers": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+        found = {"cpu": _cpu() - before, "wall": time.perf_counter() - start}
+        sizes = {part: _size(output, part) for part in ("images", "masks")}
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return found | {
+        "peak": _peak(),
+        "worker_peak": workers,
+        "times": [moment - start for moment in moments],
+        **sizes,
     }
-    times = [moment - start for moment in first]
-    return {"cpu": cpu, "wall": wall, "peak": peak, "image_bytes": images, "mask_bytes": masks} | (
-        {"times": times} if times else {}
-    )
 
 
 def _work(name: str, dataset: str, moments: list[float]) -> Work:
+    cv2.setNumThreads(1)
     if name in SCRIPTS:
         script = SCRIPTS[name]
 
@@ -69,7 +66,8 @@ def _work(name: str, dataset: str, moments: list[float]) -> Work:
 
         return run_script
     preset, _, jobs = name.partition(" x")
-    assert preset in PRESETS
+    if preset not in PRESETS:
+        raise ValueError(f"nothing is called {name!r}")
     settings = Settings(pixels=Options(preset=preset))  # type: ignore[arg-type]
 
     def progress(done: int, total: int) -> None:
@@ -81,63 +79,129 @@ def _work(name: str, dataset: str, moments: list[float]) -> Work:
     return run_bcseg
 
 
-@contextmanager
-def _folder(where: Path) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(dir=where, prefix="out-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-
-
 def _cpu() -> float:
     """Return the CPU seconds, user and system, of this process and of workers that ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 
-def _sizes(output: Path) -> tuple[int, int]:
-    images, masks = (
-        sum(path.stat().st_size for path in output.rglob(f"{part}/*.png"))
-        for part in ("images", "masks")
-    )
-    return images, masks
+def _peak() -> float:
+    """Return the peak memory of this process in MB, not counting what it was forked from."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def _size(output: Path, part: str) -> int:
+    return sum(path.stat().st_size for path in output.rglob(f"{part}/*.png"))
 
 
 # ------------------------------------------------------------------------------- breakdown
 
-STEPS = {
-    "read and SHA-256 of the source": ("work.py:read",),
-    "decode": ("images.py:decode",),
-    "outlines": ("raster.py:draw",),
-    "preset": ("preprocess.py:preprocess",),
-    "SHA-256 of image and mask": ("png.py:pixels_sha256",),
-    "PNG encoding": ("png.py:encode",),
-    "write": ("store.py:write_pair",),
-    "lowest and highest value, counts": ("rows.py:record_row",),
-    "run lengths": ("rows.py:archive_line", "raster.py:union_sha256"),
-    "adapter, reading outlines": ("lesions",),
-}
+SHOWN = (
+    ("PNG encoding", "png.py", "encode"),
+    ("SHA-256 of image and mask", "png.py", "pixels_sha256"),
+    ("reading the source, its SHA-256", "work.py", "read"),
+    ("decoding", "images.py", "decode"),
+    ("outlines drawn", "raster.py", "draw"),
+    ("preset", "preprocess.py", "preprocess"),
+    ("writing the files", "store.py", "write_pair"),
+    ("run lengths of lesions", "raster.py", "rle_counts"),
+)  # what is shown, module, function: none is called inside another
 
 
 def breakdown(name: str, dataset: str, source: Path) -> dict[str, float]:
-    """Return the CPU seconds of each step of bcseg, by a profile of CPU time."""
-    cv2.setNumThreads(1)
+    """Return the CPU seconds of each step of bcseg: its share of a profile of CPU time."""
     work = _work(name, dataset, [])
-    with _folder(source.parent) as output:
+    with scratch(source.parent) as output:
         work(source.parent / f"{WARM_UP}-{dataset}", output)
     profile = cProfile.Profile(time.process_time)
-    with _folder(source.parent) as output:
+    with scratch(source.parent) as output:
         profile.runcall(work, source, output)
-    return {f"{Path(f).name}:{n}": s[3] for (f, _, n), s in pstats.Stats(profile).stats.items()}  # type: ignore[attr-defined]
+    return _steps(pstats.Stats(profile).stats)  # type: ignore[attr-defined]
+
+
+def _steps(stats: dict[tuple[str, int, str], Any]) -> dict[str, float]:
+    total = sum(own for _, _, own, _, _ in stats.values())
+    found = {
+        label: sum(
+            cumulated
+            for (file, _, function), (_, _, _, cumulated, _) in stats.items()
+            if Path(file).name == module and function == wanted and "bcseg" in file
+        )
+        for label, module, wanted in SHOWN
+    }
+    return found | {"everything else": total - sum(found.values())}
+
+
+# ------------------------------------------------------------------------ encoders, many pairs
+
+
+def encoders(dataset: str, source: Path) -> dict[str, dict[str, list[float]]]:
+    """Return CPU seconds and bytes of each PNG encoder for the images of `raw` and `classic`."""
+    import imagecodecs
+
+    cv2.setNumThreads(1)
+    keep_freed_memory()
+    kinds: dict[str, Callable[[Any], Any]] = {
+        "bcseg": png.encode,
+        "OpenCV, its default": lambda pixels: cv2.imencode(".png", pixels)[1],
+        "imagecodecs, level 1, run lengths": lambda pixels: imagecodecs.png_encode(
+            pixels, level=1, strategy=3, filter=16
+        ),
+    }
+    found: dict[str, dict[str, list[float]]] = {}
+    for pair in pairs_of(source, dataset):
+        image = decode(pair.image.read_bytes(), pair.name)
+        for preset in ("raw", "classic"):
+            pixels = preprocess(image, Options(preset=preset)).pixels  # type: ignore[arg-type]
+            depth = f"{8 * pixels.itemsize} bit, {preset}"
+            for kind, encode in kinds.items():
+                start = time.process_time()
+                size = len(encode(pixels))
+                sums = found.setdefault(depth, {}).setdefault(kind, [0.0, 0.0])
+                sums[0] += time.process_time() - start
+                sums[1] += size
+    return found
+
+
+def many(dataset: str, source: Path) -> dict[str, float]:
+    """Return what small pairs cost, and what a second run over the finished folder takes."""
+    settings = Settings()
+    said: list[float] = []
+    with scratch(source.parent) as output:
+        refactor(dataset, source.parent / f"{WARM_UP}-{dataset}", output, settings, Run(jobs=2))
+    with scratch(source.parent) as output:
+        before, start = _cpu(), time.perf_counter()
+        done = refactor(dataset, source, output, settings, Run(jobs=2))
+        cpu, wall = _cpu() - before, time.perf_counter() - start
+        peak = _peak()
+        before, start = _cpu(), time.perf_counter()
+        again = Run(jobs=2, say=lambda _: said.append(_cpu() - before))
+        refactor(dataset, source, output, settings, again)
+        resumed = _cpu() - before
+    return {
+        "pairs": done.pairs,
+        "cpu": cpu,
+        "wall": wall,
+        "peak": peak,
+        "decided": said[0],
+        "resumed": resumed,
+    }
 
 
 if __name__ == "__main__":
-    kind, name, dataset, source = sys.argv[1:5]
-    keep = Path(sys.argv[5]) if len(sys.argv) > 5 else None
-    found = (
-        breakdown(name, dataset, Path(source))
-        if kind == "breakdown"
-        else measure(name, dataset, Path(source), keep)
-    )
+    kind, name, dataset, path = sys.argv[1:5]
+    source = Path(path)
+    found: Any
+    if kind == "measure":
+        found = measure(name, dataset, source)
+    elif kind == "breakdown":
+        found = breakdown(name, dataset, source)
+    elif kind == "encoders":
+        found = encoders(dataset, source)
+    else:
+        found = many(dataset, source)
     json.dump(found, sys.stdout)

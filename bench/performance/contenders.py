@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from performance.archives import Pair
 
 from bcseg import png
+from bcseg.memory import keep_freed_memory
 
 Pixels = NDArray[Any]
 _DICOM_PIXELS = b"\xe0\x7f\x10\x00"  # the tag, little endian
@@ -46,6 +47,7 @@ def _to_8_bit(pixels: Pixels) -> Pixels:
 
 
 def _bare(pair: Pair, folder: Path, depth: Callable[[Pixels], Pixels]) -> None:
+    keep_freed_memory()
     for path in pair.rasters:
         data = path.read_bytes()
         hashlib.sha256(data).digest()

@@ -17,6 +17,7 @@ from bcseg import __version__
 from bcseg.commands.datasets import datasets
 from bcseg.commands.demo import demo
 from bcseg.commands.export import export
+from bcseg.commands.help import GroupedCommand, Groups
 from bcseg.commands.inspect import inspect
 from bcseg.commands.merge import merge
 from bcseg.commands.refactor import refactor
@@ -42,7 +43,8 @@ EXIT_CODES = (
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    cls=Groups,
+    rich_markup_mode=None,  # see commands.help
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Raw archives of public mammography datasets to clean image/mask pairs, "
     "and the precise subset of them.",
@@ -73,7 +75,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
 }
 for _panel, _functions in COMMANDS.items():
     for _function in _functions:
-        app.command(rich_help_panel=_panel)(_function)
+        app.command(cls=GroupedCommand, rich_help_panel=_panel)(_function)
 
 
 def main(argv: list[str] | None = None) -> None:
