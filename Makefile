@@ -7,7 +7,7 @@ BIN     = $(VENV)/bin
 BCSEG_REAL_DATA ?= $(abspath $(wildcard ../shared/data))
 export BCSEG_REAL_DATA
 
-.PHONY: demo test lint check browser bench-scores bench-review report-picture clean
+.PHONY: demo test lint check browser bench-scores bench-review report-picture bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bcseg demo
@@ -65,6 +65,10 @@ report-picture: $(VENV)/.installed-dev
 # PICTURE=docs/review.png, the picture of the page instead. Takes minutes.
 bench-review: $(VENV)/.installed-dev browser
 	PYTHONPATH=tests $(BIN)/python bench/review.py $(if $(PICTURE),--picture $(PICTURE))
+
+# The tables and plots of docs/performance.md: speed against the bare minimum, on full-size images.
+bench: $(VENV)/.installed-dev
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/performance --write docs/performance.md
 
 clean:
 	rm -rf $(VENV) bcseg-demo

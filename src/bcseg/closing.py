@@ -363,7 +363,7 @@ def write_log(folder: Path, told: Iterable[str], name: str = "refactor") -> str:
     """Write who ran what and when, and the tracebacks of bugs: outside every hash."""
     now = time.time_ns()
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09}Z"
-    versions = {name: metadata.version(name) for name in _LIBRARIES if _installed(name)}
+    versions = {name: version for name in _LIBRARIES if (version := _version(name))}
     command, *rest = told
     lines = [
         command,
@@ -378,9 +378,9 @@ def write_log(folder: Path, told: Iterable[str], name: str = "refactor") -> str:
     return str(path)
 
 
-def _installed(name: str) -> bool:
+def _version(name: str) -> str:
+    """Return the version of an installed package, "" for one that is not there."""
     try:
-        metadata.version(name)
+        return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return False
-    return True
+        return ""

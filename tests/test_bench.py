@@ -1,0 +1,85 @@
+"""The performance bench runs, on tiny images, and reports every figure that it promises."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from bcseg.preprocess import Options
+from bcseg.refactor import Run, refactor
+from bcseg.settings import Settings
+
+BENCH = Path(__file__).parent.parent / "bench"
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[ModuleType]:
+    """Return the program of the bench."""
+    sys.path.insert(0, str(BENCH))
+    try:
+        yield importlib.import_module("performance.__main__")
+    finally:
+        sys.path.remove(str(BENCH))
+
+
+@pytest.fixture(scope="module")
+def plan(bench: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return a plan on tiny archives, which are built."""
+    data = tmp_path_factory.mktemp("bench")
+    plan = bench.Plan(data, 1, 6, 0.1, (6, 8), ("inbreast", "cdd"))
+    bench.prepare(plan)
+    return plan
+
+
+def test_every_figure_is_measured_and_written(bench, plan, tmp_path):
+    bench.contenders(plan)
+    bench.others(plan)
+    text = bench.report.text(plan.found)
+    for dataset in plan.datasets:
+        assert f"raw / bare, {dataset}" in text
+    for figure in ("two workers", "first pair", "--help", "8 finished pairs", "verify --fast"):
+        assert figure in text
+    document = tmp_path / "performance.md"
+    document.write_text(f"head\n{bench.report.BEGIN}\nold\n{bench.report.END}\ntail\n")
+    bench.report.write(document, text, plan.found)
+    written = document.read_text()
+    assert written.startswith("head\n")
+    assert written.endswith("tail\n")
+    assert text in written
+    assert "old" not in written
+    plots = sorted(path.name for path in tmp_path.glob("*.svg"))
+    assert plots == ["performance-bare.svg", "performance-many.svg"]
+
+
+@pytest.mark.parametrize("dataset", ["inbreast", "cdd"])
+def test_the_naive_script_makes_the_same_images(bench, plan, tmp_path, dataset):
+    source = plan.source(dataset)
+    settings = Settings(pixels=Options(preset="classic"))
+    refactor(dataset, source, tmp_path / "bcseg", settings, Run(jobs=1))
+    scripts = importlib.import_module("performance.contenders").SCRIPTS
+    for name in scripts:
+        for part in ("images", "masks"):
+            (tmp_path / name / part).mkdir(parents=True)
+    pairs = importlib.import_module("performance.archives").pairs_of(source, dataset)
+    assert len(pairs) >= 4
+    for pair in pairs:
+        for name, script in scripts.items():
+            script(pair, tmp_path / name)
+
+        def image(folder: Path, name: str = pair.name) -> Any:
+            return cv2.imread(str(folder / "images" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+
+        np.testing.assert_array_equal(
+            image(tmp_path / "naive"), image(tmp_path / "bcseg" / dataset)
+        )
+        np.testing.assert_array_equal(
+            image(tmp_path / "bare"), image(tmp_path / "OpenCV and pydicom")
+        )
