@@ -83,6 +83,7 @@ def prepare(plan: Plan) -> None:
             (archives.WARM_UP, archives.warm_up(plan.data, dataset)),
         ):
             say(f"{name}: {len(archives.pairs_of(source, dataset))} pairs")
+    archives.warm_up(plan.data, "cdd")
     for count in plan.many:
         archives.archive(plan.data, "cdd", images=count, scale=0.1)
 

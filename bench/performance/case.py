@@ -196,16 +196,19 @@ def many(dataset: str, source: Path) -> dict[str, float]:
     }
 
 
+def run(kind: str, name: str, dataset: str, source: Path) -> Any:
+    """Run one measurement here."""
+    match kind:
+        case "measure":
+            return measure(name, dataset, source)
+        case "breakdown":
+            return breakdown(name, dataset, source)
+        case "encoders":
+            return encoders(dataset, source)
+        case "many":
+            return many(dataset, source)
+    raise ValueError(f"nothing is called {kind!r}")
+
+
 if __name__ == "__main__":
-    kind, name, dataset, path = sys.argv[1:5]
-    source = Path(path)
-    found: Any
-    if kind == "measure":
-        found = measure(name, dataset, source)
-    elif kind == "breakdown":
-        found = breakdown(name, dataset, source)
-    elif kind == "encoders":
-        found = encoders(dataset, source)
-    else:
-        found = many(dataset, source)
-    json.dump(found, sys.stdout)
+    json.dump(run(*sys.argv[1:4], Path(sys.argv[4])), sys.stdout)

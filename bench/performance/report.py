@@ -240,7 +240,7 @@ def _many(found: Found) -> list[str]:
     return [
         "### Many pairs",
         "",
-        "Small images (a tenth of CDD-CESM's sides): cost by one worker, memory of a parent of two.",
+        "Images of a tenth of CDD-CESM's sides; cost by one worker, memory of a parent of two.",
         "",
         *table(head, rows),
         "",
