@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,9 @@ from bcseg.cloud import place
 from bcseg.commands.options import Json, Quiet, Root, root_of
 from bcseg.console import Progress, out
 from bcseg.errors import UsageError
-from bcseg.pairs import OVERLAYS, REPORT, PairsFolder, open_root
+
+if TYPE_CHECKING:
+    from bcseg.pairs import PairsFolder
 
 _ENDINGS = (".html", ".htm")
 
@@ -50,6 +52,7 @@ def report(
 
     [bold]Example:[/bold] bcseg report ./bcseg-data -o report.html
     """
+    from bcseg.pairs import OVERLAYS, REPORT, open_root
     from bcseg.report import Reporting
     from bcseg.report import report as write
 
@@ -86,7 +89,7 @@ def _page(given: Path | None, otherwise: Path) -> Path:
         raise UsageError(
             "the page is one file, and this is a folder",
             where=str(path),
-            hint=f"-o {path / REPORT}",
+            hint=f"-o {path / otherwise.name}",
         )
     if path.suffix.lower() not in _ENDINGS:
         hint = f"-o {path.with_suffix('.html')}"
