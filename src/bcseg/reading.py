@@ -111,7 +111,7 @@ class Pair(Mapping[str, Any]):
         except OSError as error:
             raise RecordError(
                 f"{name} cannot be read: {error.strerror or error}",
-                code="missing_file",
+                code="unreadable",
                 where=str(self.folder),
             ) from error
         return decode(data, name).pixels
