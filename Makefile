@@ -7,7 +7,7 @@ BIN     = $(VENV)/bin
 BCSEG_REAL_DATA ?= $(abspath $(wildcard ../shared/data))
 export BCSEG_REAL_DATA
 
-.PHONY: demo test lint check browser bench-scores bench-review report-picture clean
+.PHONY: demo test lint check browser bench-scores bench-review report-picture fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bcseg demo
@@ -65,6 +65,15 @@ report-picture: $(VENV)/.installed-dev
 # PICTURE=docs/review.png, the picture of the page instead. Takes minutes.
 bench-review: $(VENV)/.installed-dev browser
 	PYTHONPATH=tests $(BIN)/python bench/review.py $(if $(PICTURE),--picture $(PICTURE))
+
+# Hostile input for every reader; what it finds lies in fuzz/corpora/findings. CI takes two minutes.
+# Only atheris is installed here, as in the extra `fuzz`: the rest would bring opencv-python back.
+MINUTES ?= 30
+fuzz: $(VENV)/.installed-dev
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3' || \
+	  echo "no atheris here: fuzzing without the guide of coverage"
+	$(BIN)/python fuzz/run.py --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) bcseg-demo
