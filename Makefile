@@ -7,7 +7,7 @@ BIN     = $(VENV)/bin
 BCSEG_REAL_DATA ?= $(abspath $(wildcard ../shared/data))
 export BCSEG_REAL_DATA
 
-.PHONY: demo test lint check browser bench-scores bench-review report-picture bench clean
+.PHONY: demo test lint check browser bench-scores bench-review report-picture bench fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bcseg demo
@@ -69,6 +69,15 @@ bench-review: $(VENV)/.installed-dev browser
 # The tables and plots of docs/performance.md: speed against the bare minimum, on full-size images.
 bench: $(VENV)/.installed-dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/performance --write docs/performance.md
+
+# Hostile input for every reader; what it finds lies in fuzz/corpora/findings. CI takes two minutes.
+# Only atheris is installed here, as in the extra `fuzz`: the rest would bring opencv-python back.
+MINUTES ?= 30
+fuzz: $(VENV)/.installed-dev
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3' || \
+	  echo "no atheris here: fuzzing without the guide of coverage"
+	$(BIN)/python fuzz/run.py --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) bcseg-demo

@@ -14,7 +14,7 @@ PACKAGE = Path(bcseg.__file__).parent
 
 # a module imports from the lines above its own, or from an earlier module of its own line
 LAYERS = """
-errors text
+errors text limits cells
 records cloud source store remote executors dask_cluster png memory
 formats spline breast raster transform preprocess
 adapters
@@ -27,7 +27,7 @@ refactor merge
 FLOOR = LAYERS.split()
 PLACE = {name: line for line, names in enumerate(LAYERS.split("\n")) for name in names.split()}
 DOORS = {"cli", "commands", "console", "__main__"}  # only these speak to the user
-ADAPTERS_MAY = {"errors", "records", "formats", "source", "adapters.base"}
+ADAPTERS_MAY = {"errors", "limits", "records", "formats", "source", "adapters.base"}
 
 
 def modules() -> dict[str, ast.Module]:

@@ -9,7 +9,8 @@ import re
 import pytest
 
 from bcseg.errors import RecordError
-from bcseg.formats.osirix import MAX_BYTES, OPEN_LINE, PENCIL, POINT, read_regions
+from bcseg.formats.osirix import OPEN_LINE, PENCIL, POINT, read_regions
+from bcseg.limits import CONTOUR_BYTES
 
 HEAD = b"""<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
@@ -169,7 +170,7 @@ def test_a_file_that_is_no_export_is_refused_by_name(data, message):
 
 def test_an_absurdly_large_file_is_not_parsed():
     with pytest.raises(RecordError, match="too many") as caught:
-        read_regions(b"<" * (MAX_BYTES + 1), "x.xml")
+        read_regions(b"<" * (CONTOUR_BYTES + 1), "x.xml")
     assert caught.value.code == "too_large"
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from bcseg.errors import ArchiveError, RecordError, SourceGone
+from bcseg.limits import Limits
 from bcseg.source import (
     UNREAD,
     FolderSource,
     Source,
     ZipSource,
-    base,
     open_source,
     read,
     zipped,
@@ -82,12 +82,11 @@ def test_a_name_that_is_not_there(source):
         assert str(source.location) not in str(caught.value)
 
 
-def test_a_file_beyond_every_archive_is_not_read(folder, packed, monkeypatch):
-    monkeypatch.setattr(base, "MAX_FILE_BYTES", 2)
-    monkeypatch.setattr(zipped, "MAX_FILE_BYTES", 2)
-    assert {reason for _, reason in ZipSource(packed).refused} == {"zip_bomb"}
+def test_a_file_beyond_every_archive_is_not_read(folder, packed):
+    limits = Limits(file_bytes=2)
+    assert {reason for _, reason in ZipSource(packed, limits).refused} == {"zip_bomb"}
     with pytest.raises(RecordError) as caught:
-        read(FolderSource(folder), "a 1.txt")
+        read(FolderSource(folder, limits=limits), "a 1.txt")
     assert caught.value.code == "too_large"
 
 
@@ -282,7 +281,7 @@ def test_of_two_different_members_of_one_name_none_is_read(tmp_path):
 
 
 def test_a_zip_bomb_is_refused_and_a_blank_mask_is_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(zipped, "MAX_ZIP_BYTES", 1 << 20)
+    monkeypatch.setattr(zipped, "SMALL", 1 << 20)
     found = zip_of(tmp_path, ("bomb", bytes(3 << 20)), ("mask", bytes(1 << 19)), ("ok", b"1"))
     assert found.names() == ("mask", "ok")
     assert found.refused == (("bomb", "zip_bomb"),)

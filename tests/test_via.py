@@ -8,7 +8,8 @@ import pytest
 
 from bcseg import raster
 from bcseg.errors import RecordError
-from bcseg.formats.via import MAX_POINTS, read_shape
+from bcseg.formats.via import read_shape
+from bcseg.limits import DEFAULT
 from bcseg.records import Circle, Dots, Ellipse, Polygon, Polyline
 
 
@@ -98,7 +99,7 @@ def test_a_region_that_cannot_be_read_says_which_row_and_why(text, message):
 
 
 def test_a_million_points_are_refused():
-    numbers = ",".join("1" for _ in range(MAX_POINTS + 1))
+    numbers = ",".join("1" for _ in range(DEFAULT.points + 1))
     text = f'{{"name":"polygon","all_points_x":[{numbers}],"all_points_y":[{numbers}]}}'
-    with pytest.raises(RecordError, match="too many"):
+    with pytest.raises(RecordError, match=r"100,001 points, the limit is 100,000 \(--max-points\)"):
         read_shape(text, "x")

@@ -14,6 +14,7 @@ import numpy as np
 
 from bcseg import adapters, raster
 from bcseg.adapters.base import ending
+from bcseg.cells import is_plain_id
 from bcseg.errors import BcsegError, RecordError, SourceGone, UsageError
 from bcseg.formats.images import decode
 from bcseg.masks import read_raster
@@ -85,7 +86,7 @@ def _convert(work: Work) -> Outcome:
         return _without_lesion(work)
     if not work.job.write:
         return _planned(work, bool(chosen))
-    image = decode(work.read(record.image), record.image)
+    image = _decoded(work, record.image)
     _compare_twin(work, image)
     _compare_copies(work, image)
     work.release(record.image)
@@ -97,11 +98,24 @@ def _convert(work: Work) -> Outcome:
     return _write(work, image, drawn)
 
 
+def _decoded(work: Work, name: str) -> Image:
+    return decode(work.read(name), name, max_pixels=work.limits.pixels)
+
+
 def _checked(lesions: Iterable[Lesion]) -> tuple[Lesion, ...]:
-    """Return the lesions that an adapter gave; raises RecordError for two of one id."""
+    """Return the lesions that an adapter gave.
+
+    Raises RecordError for two of one id, and for an id that no table can hold as it stands.
+    """
     seen: set[str] = set()
     lesions = tuple(lesions)
     for lesion in lesions:
+        if not is_plain_id(lesion.lesion_id):
+            raise RecordError(
+                f"the lesion id {lesion.lesion_id[:40]!r} cannot stand in a table",
+                code="unsafe_name",
+                where=lesion.source,
+            )
         if lesion.lesion_id in seen:
             raise RecordError(
                 f"two different lesions have the id {lesion.lesion_id!r}",
@@ -119,7 +133,7 @@ def _compare_copies(work: Work, image: Image) -> None:
         if ending(copy) != ending(name):
             continue  # an export: nobody expects the same values
         if work.read(copy) != work.read(name):
-            pixels = decode(work.read(copy), copy).pixels
+            pixels = _decoded(work, copy).pixels
             if not np.array_equal(pixels, image.pixels):
                 raise RecordError(
                     f"two different images of one id: {name} and {copy}",
@@ -139,7 +153,7 @@ def _compare_twin(work: Work, image: Image) -> None:
     if not name:
         return
     try:
-        verdict = _difference(image, decode(work.read(name), name))
+        verdict = _difference(image, _decoded(work, name))
     except RecordError as error:
         verdict = f"pixels not compared: {error.args[0]}"
         _refuse_merged(work, verdict, code=error.code)
@@ -252,6 +266,7 @@ def _draw_all(work: Work, image: Image) -> list[Drawn]:
     """
     drawn = []
     lost: RecordError | None = None
+    raster.refuse_too_much((one.shape for one in work.lesions), image.size, work.limits)
     for lesion in work.lesions:
         chosen = is_chosen(lesion, work.job.settings)
         if not chosen:
@@ -282,7 +297,7 @@ def _draw(work: Work, lesion: Lesion, image: Image) -> Drawn:
     if isinstance(shape, Unreadable):
         raise _unreadable(lesion, shape)
     if isinstance(shape, RASTERS):
-        patch, name, note = read_raster(shape, image.size, work.read)
+        patch, name, note = read_raster(shape, image.size, work.read, work.limits)
         for file in shape.files:
             work.release(file)
         if isinstance(shape, RasterAmong):

@@ -21,6 +21,7 @@ from bcseg.errors import EXIT_FINDINGS, EXIT_OK, ArchiveError, RecordError
 from bcseg.formats.dicom import read_header
 from bcseg.formats.identity import identifiable_tags
 from bcseg.formats.images import image_size
+from bcseg.limits import DEFAULT, Limits
 from bcseg.masks import SCALE_TOLERANCE
 from bcseg.outcome import Job
 from bcseg.pairs import SCHEMA_VERSION
@@ -224,15 +225,19 @@ class Inspection:
 
 
 def inspect(
-    location: Path, *, jobs: int = 0, progress: Progress = lambda done, total: None
+    location: Path,
+    *,
+    jobs: int = 0,
+    limits: Limits = DEFAULT,
+    progress: Progress = lambda done, total: None,
 ) -> Inspection:
     """Return what the source at `location` is; `progress` counts heads of images and masks.
 
     Raises ArchiveError if it is no archive that bcseg knows, or could be more than one.
     """
-    source = open_source(location)
+    source = open_source(location, limits=limits)
     adapter = recognise(source)
-    settings = Settings().for_dataset(adapter.INFO)
+    settings = Settings().for_dataset(adapter.INFO).within(limits)
     index = plan.read_index(adapter, source, settings)
     state = State.on(adapter.INFO, source, index, settings, Run(jobs=jobs))
     pictures = _pictures(state)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bcseg.errors import RecordError
 from bcseg.formats.dicom import read_header
 from bcseg.formats.images import decode
+from bcseg.limits import DEFAULT, Limits
 from bcseg.raster import Patch, patch_of
 from bcseg.records import Raster, RasterAmong, Size
 
@@ -24,21 +25,24 @@ Pixels = NDArray[Any]
 Above = Literal["zero", "half"]
 
 
-def read_raster(shape: Raster | RasterAmong, size: Size, read: ReadFile) -> tuple[Patch, str, str]:
+def read_raster(
+    shape: Raster | RasterAmong, size: Size, read: ReadFile, limits: Limits = DEFAULT
+) -> tuple[Patch, str, str]:
     """Return the marked pixels on a grid of `size`, the mask's file, and a note ("" if none).
 
     Raises RecordError: code "mask_missing" (no file is a mask), "mask_empty" (nothing is marked),
     "mask_size" (no single scale fits both sides).
     """
     if isinstance(shape, RasterAmong):
-        name, pixels = _choose(shape.files, size, read)
+        name, pixels = _choose(shape.files, size, read, limits)
         patch, note = _marked(pixels, "half", size, name)
     elif len(shape.files) == shape.votes == 1:
         name = shape.files[0]
-        patch, note = _marked(decode(read(name), name).pixels, shape.above, size, name)
+        pixels = decode(read(name), name, max_pixels=limits.pixels).pixels
+        patch, note = _marked(pixels, shape.above, size, name)
     else:
         name = shape.files[0]
-        patch, note = _votes(shape, size, read)
+        patch, note = _votes(shape, size, read, limits)
     blank_ok = isinstance(shape, Raster) and shape.blank_ok
     if patch.area == 0 and not blank_ok:
         raise RecordError("the mask marks no pixel", code="mask_empty", where=name)
@@ -62,12 +66,12 @@ def _limit(pixels: Pixels, above: Above) -> float:
     return float(pixels.max()) / 2 if above == "half" else 0
 
 
-def _votes(shape: Raster, size: Size, read: ReadFile) -> tuple[Patch, str]:
+def _votes(shape: Raster, size: Size, read: ReadFile, limits: Limits) -> tuple[Patch, str]:
     """Return the pixels that enough of the files mark."""
     counts: NDArray[np.uint8] | None = None
     notes = ""
     for name in shape.files:
-        pixels = decode(read(name), name).pixels
+        pixels = decode(read(name), name, max_pixels=limits.pixels).pixels
         marked, note = _fit(pixels > _limit(pixels, shape.above), size, name)
         notes = notes or note
         counts = marked.view(np.uint8) if counts is None else counts + marked
@@ -98,7 +102,9 @@ def _one_scale(mask: Size, image: Size) -> bool:
     return abs(ratio - 1) <= SCALE_TOLERANCE
 
 
-def _choose(files: tuple[str, ...], size: Size, read: ReadFile) -> tuple[str, NDArray[np.uint8]]:
+def _choose(
+    files: tuple[str, ...], size: Size, read: ReadFile, limits: Limits
+) -> tuple[str, NDArray[np.uint8]]:
     """Return the one of `files` that is a mask: two-valued, of the size of the image.
 
     Where headers settle it (one file of 8 bits among 16-bit ones) the others are not decoded.
@@ -106,7 +112,7 @@ def _choose(files: tuple[str, ...], size: Size, read: ReadFile) -> tuple[str, ND
     for names in (_eight_bit(files, read), files):
         masks = []
         for name in names:
-            pixels = decode(read(name), name).pixels
+            pixels = decode(read(name), name, max_pixels=limits.pixels).pixels
             if looks_binary(pixels):
                 masks.append((name, pixels))
         if masks:

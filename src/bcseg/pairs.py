@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from bcseg import cells
+from bcseg.cells import plain_cell
 from bcseg.errors import UsageError
 from bcseg.store import remove_tree, write_atomic
 
@@ -102,7 +104,10 @@ def open_archive(folder: Path) -> Generator[TextIO, None, None]:
 def read_rows(path: Path, *, strict: bool = False) -> list[Row]:
     """Return the rows of any CSV table; raises UNREADABLE. `strict`: quotes must be in order."""
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file, strict=strict))
+        rows = csv.DictReader(file, strict=strict)
+        return [
+            {name: plain_cell(cell) if cell else cell for name, cell in row.items()} for row in rows
+        ]
 
 
 def checked_rows(folder: PairsFolder, table: str) -> list[Row]:
@@ -172,12 +177,7 @@ def unmerged(root: Path) -> list[Path]:
 
 def table_bytes(table: str, rows: Iterable[Mapping[str, str]]) -> bytes:
     """Return a table as UTF-8 CSV with the columns of its contract."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS[table], lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    # half a surrogate pair, which JSON can hold and UTF-8 cannot, is written as \udXXX
-    return text.getvalue().encode(errors="backslashreplace")
+    return cells.table_bytes(COLUMNS[table], rows)
 
 
 def archive_bytes(lines: Iterable[Mapping[str, Any]]) -> bytes:

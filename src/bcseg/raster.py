@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcseg.errors import RecordError
+from bcseg.limits import Limits
 from bcseg.records import (
     Circle,
     CornerLine,
@@ -43,6 +44,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _MARGIN = 1024  # pixels round the image in which what falls outside is still counted
+_MOST_CROSSINGS = 1 << 22  # of the outlines of one image with its rows; a real one has thousands
 _BATCH = 2**20  # crossings of edges with rows held in memory at a time
 _GRID = 2**10  # coordinates that are multiples of 1/_GRID are handled in int64 throughout
 _GRID_REACH = 2**29  # and their products stay below 2**61 while _GRID times them is below this
@@ -162,6 +164,44 @@ def draw(
         outline = _outline(shape, points, spacing_mm)
     patch, outside = _fill(outline.contour, size)
     return Drawing(patch, outside, outline.geometry, len(points), *outline[2:])
+
+
+def refuse_too_much(shapes: Iterable[object], size: Size, limits: Limits) -> None:
+    """Raise RecordError (code "too_large") for outlines that no reader draws on one image.
+
+    Counted over all shapes: points, rows that their edges cross, pixels of their bounding boxes.
+    A scribble of a few kilobytes can cross every row of the image thousands of times.
+    """
+    points = crossings = 0
+    area = 0.0
+    for shape in shapes:
+        if isinstance(shape, Ellipse | Circle):
+            area += size[0] * size[1]
+        elif isinstance(shape, Polygon | Spline | CornerLine | Polyline | Dots):
+            points += len(shape.points)
+            if points <= limits.points:
+                crossed, covered = _work_of(shape.points, size)
+                crossings, area = crossings + crossed, area + covered
+    for number, most, what in (
+        (points, limits.points, "points"),
+        (crossings, _MOST_CROSSINGS, "rows crossed"),
+        (area, 2 * limits.pixels, "pixels covered"),
+    ):
+        if number > most:
+            raise RecordError(
+                f"the outlines of the image have {number:,.0f} {what}, the limit is {most:,}",
+                code="too_large",
+                hint="if they are what they should be: --max-points, --max-pixels",
+            )
+
+
+def _work_of(points: Sequence[Point], size: Size) -> tuple[int, float]:
+    """Return how many rows the edges of an outline cross, and the pixels of its bounding box."""
+    reach = (size[1] + _MARGIN, size[0] + _MARGIN)
+    clipped = np.clip(np.array(points, dtype=np.float64), -_MARGIN, reach)
+    steps = np.abs(np.diff(clipped[:, 1], append=clipped[:1, 1]))
+    width, height = np.ptp(clipped, axis=0) + 1
+    return int(steps.sum()), float(width * height)
 
 
 def _finite(numbers: Sequence[float] | Sequence[Point]) -> Floats:

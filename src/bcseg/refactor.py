@@ -39,13 +39,13 @@ def refactor(
     """
     run = run or Run()
     adapter = adapters.get(dataset)
-    settings = settings.for_dataset(adapter.INFO)
+    settings = settings.for_dataset(adapter.INFO).within(run.limits)
     folder = root / adapter.INFO.name
     plan.refuse_overlap(location, root, folder)
     plan.refuse_foreign(root, folder)
     if run.shard:
         plan.refuse_for_shards(location, run)
-    source = open_source(location, unpack_to=_unpack_to(root, run))
+    source = open_source(location, unpack_to=_unpack_to(root, run), limits=run.limits)
     index = plan.read_index(adapter, source, settings)
     state = State.on(adapter.INFO, source, index, settings, run, folder)
     # a source of its own, as every worker has: it looks at files anew when it reads them

@@ -10,6 +10,7 @@ from typing import Any
 from bcseg.adapters.base import Info
 from bcseg.errors import EXIT_FINDINGS, EXIT_OK, ArchiveError
 from bcseg.ledger import Rest
+from bcseg.limits import DEFAULT, Limits
 from bcseg.pairs import SCHEMA_VERSION, Row
 from bcseg.records import Index, Record
 from bcseg.remote import journal_of
@@ -33,6 +34,7 @@ class Run:
     shard: Shard | None = None
     dask: str = ""  # address or scheduler file of a cluster
     dry_run: bool = False
+    limits: Limits = DEFAULT
     progress: Progress = lambda done, total: None
     say: Callable[[str], None] = lambda line: None
     command: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from bcseg.adapters.base import Info, ReadOptions
 from bcseg.errors import UsageError
+from bcseg.limits import Limits
 from bcseg.preprocess import Options
 from bcseg.records import KINDS, LESION_KINDS
 
@@ -45,6 +46,10 @@ class Settings:
         kinds = self.read.kinds or frozenset(info.default_kinds)
         return replace(self, read=replace(self.read, kinds=kinds))
 
+    def within(self, limits: Limits) -> Settings:
+        """Return the settings with limits on what is read: no part of the identity."""
+        return replace(self, read=replace(self.read, limits=limits))
+
     def identity(self, info: Info) -> dict[str, Any]:
         """Return everything that changes pixels or tables, as JSON values."""
         read = {option: getattr(self.read, option) for option in info.options}
@@ -70,7 +75,7 @@ def settings_of(identity: Mapping[str, Any]) -> Settings:
     own: dict[str, Any] = {}
     pixels: dict[str, Any] = {}
     for values, kind in ((read, ReadOptions), (pixels, Options), (own, Settings)):
-        names = {one.name for one in fields(kind)} - known - {"read", "pixels"}
+        names = {one.name for one in fields(kind)} - known - {"read", "pixels", "limits"}
         values.update({name: _whole(identity[name]) for name in names & identity.keys()})
         known |= names
     unknown = sorted(identity.keys() - known)

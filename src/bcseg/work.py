@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bcseg import adapters, png
 from bcseg.errors import RecordError
+from bcseg.limits import Limits
 from bcseg.outcome import Fate, Item, Job, Outcome
 from bcseg.pairs import Row
 from bcseg.raster import Drawing
@@ -49,6 +50,11 @@ class Work:
         self.stamps: dict[str, str] = {}
         self.written: dict[str, int] = {}
         self._content: dict[str, bytes] = {}
+
+    @property
+    def limits(self) -> Limits:
+        """How much of one image is read."""
+        return self.job.settings.read.limits
 
     def read(self, name: str) -> bytes:
         """Return the content of a source file, and remember its hash."""

@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 from bcseg.errors import RecordError
 from bcseg.formats.tables import Row, Table
+from bcseg.limits import DEFAULT, Limits
 from bcseg.records import Failed, Index, Lesion, Record, Shape, Unreadable
 from bcseg.source import Source
 
@@ -49,7 +50,7 @@ class ReadOptions:
 
     `kinds`: the kinds of the mask (anatomy is read only when chosen). `image_type`: CDD-CESM.
     `annotator`: CSAW-S. `osirix_origin`: INbreast. `merge_twins`: CBIS-DDSM, one record of a film
-    that is stored twice.
+    that is stored twice. `limits`: how much of one image is read; they change no pair.
     """
 
     kinds: frozenset[str] = field(default_factory=frozenset)
@@ -57,6 +58,7 @@ class ReadOptions:
     annotator: Literal["1", "2", "3", "all", "majority"] = "1"
     osirix_origin: Literal["corner", "centre"] = "corner"
     merge_twins: bool = False
+    limits: Limits = DEFAULT
 
 
 class Adapter(Protocol):

@@ -256,7 +256,7 @@ def _record(
     left_out = "" if image else "no_image"
     if image and options.image_type not in ("all", image_type.lower()):
         left_out = "image_type_not_chosen"
-    shapes = [(region, _shape(region)) for region in regions]
+    shapes = [(region, _shape(region, options)) for region in regions]
     marked = [(region, shape) for region, shape in shapes if shape is not None]
     blank = [region.item for region, shape in shapes if shape is None]
     suspicious = {}
@@ -282,14 +282,14 @@ def _record(
     )
 
 
-def _shape(row: Row) -> Shape | None:
+def _shape(row: Row, options: ReadOptions) -> Shape | None:
     """Return the shape of a region; None for a row that only says that there is none ("{}")."""
     if row.damage:
         return Unreadable("unreadable_row", row.damage)
     text = row.raw("region_shape_attributes")
     if not text and row.get("region_count") != "0":
         return Unreadable("unreadable_contour", "the region has no shape")
-    return shape_or_unreadable(partial(read_shape, text, row.item))
+    return shape_or_unreadable(partial(read_shape, text, row.item, options.limits))
 
 
 def _lesion(row: Row, shape: Shape, pathology: str) -> Lesion:

@@ -152,7 +152,7 @@ def lesions(record: Record, read: Read, options: ReadOptions) -> tuple[Lesion, .
     found: list[Lesion] = []
     for name in record.annotations:
         muscle = _is_muscle(name)
-        for region in read_regions(read(name), name):
+        for region in read_regions(read(name), name, options.limits):
             found.append(_lesion(region, name, record, muscle, options))
     return tuple(found)
 

@@ -27,6 +27,52 @@ Root = Annotated[
         show_default=False,
     ),
 ]
+TOO_MUCH = "What is too much"
+MaxPixels = Annotated[
+    int,
+    typer.Option(
+        "--max-pixels",
+        min=1,
+        help="Refuse images with more pixels.",
+        rich_help_panel=TOO_MUCH,
+    ),
+]
+MaxPoints = Annotated[
+    int,
+    typer.Option(
+        "--max-points",
+        min=1,
+        help="Refuse images whose contours have more points.",
+        rich_help_panel=TOO_MUCH,
+    ),
+]
+MaxMembers = Annotated[
+    int,
+    typer.Option(
+        "--max-members",
+        min=1,
+        help="Refuse sources with more files.",
+        rich_help_panel=TOO_MUCH,
+    ),
+]
+MaxRatio = Annotated[
+    int,
+    typer.Option(
+        "--max-ratio",
+        min=1,
+        help="Refuse what unpacks to more times its size, from 256 MB.",
+        rich_help_panel=TOO_MUCH,
+    ),
+]
+MaxFileMb = Annotated[
+    int,
+    typer.Option(
+        "--max-file-mb",
+        min=1,
+        help="Refuse files with more MB (2^20 bytes).",
+        rich_help_panel=TOO_MUCH,
+    ),
+]
 
 
 def disk(word: str | Path) -> Path:

@@ -9,10 +9,23 @@ from typing import Annotated, Literal
 import typer
 
 from bcseg.cloud import place
-from bcseg.commands.options import DryRun, Json, NoColor, Quiet, Verbose, root_of
+from bcseg.commands.options import (
+    DryRun,
+    Json,
+    MaxFileMb,
+    MaxMembers,
+    MaxPixels,
+    MaxPoints,
+    MaxRatio,
+    NoColor,
+    Quiet,
+    Verbose,
+    root_of,
+)
 from bcseg.commands.summary import show
 from bcseg.console import Progress, out
 from bcseg.errors import UsageError
+from bcseg.limits import DEFAULT, Limits
 
 MASK, PIXELS, RUN = "What the mask holds", "How images are treated", "How to run"
 
@@ -177,6 +190,11 @@ def refactor(
             rich_help_panel=RUN,
         ),
     ] = None,
+    max_pixels: MaxPixels = DEFAULT.pixels,
+    max_points: MaxPoints = DEFAULT.points,
+    max_members: MaxMembers = DEFAULT.members,
+    max_ratio: MaxRatio = DEFAULT.ratio,
+    max_file_mb: MaxFileMb = DEFAULT.file_bytes >> 20,
     dry_run: DryRun = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -226,6 +244,13 @@ def refactor(
             raise UsageError("--like brings its own options", hint="leave the others out")
         again = Earlier.of(like, dataset)
         settings = again.settings
+    limits = Limits(
+        pixels=max_pixels,
+        points=max_points,
+        members=max_members,
+        ratio=max_ratio,
+        file_bytes=max_file_mb << 20,
+    )
     with Progress(dataset) as progress:
         run = work.Run(
             jobs=jobs,
@@ -236,6 +261,7 @@ def refactor(
             shard=shard_of(shard) if shard else None,
             dask=dask,
             dry_run=dry_run,
+            limits=limits,
             progress=progress.update,
             say=out.say,
             command=("bcseg", *sys.argv[1:]),

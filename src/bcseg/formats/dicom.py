@@ -49,7 +49,11 @@ _JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 201, 2
 _BITS_STORED = 0x00280101
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # float, double, integer
 _UNDEFINED = 0xFFFFFFFF
-_HEADS = (1 << 14, 1 << 17, 1 << 20, 1 << 26)  # bytes tried for a header, before the whole file
+_HEADS = (1 << 14, 1 << 17, 1 << 20, 1 << 25)  # bytes tried for a header
+_MOST_READS = 100_000  # of a parser; a header has a few hundred elements of two or three reads each
+_MOST_FRAGMENTS = 100_000
+_LONGEST_VALUE = 1 << 18  # bytes of an element; the largest is a LUT of 65,536 words
+_BIG_SEGMENT = 1 << 23  # bytes of RLE data from which their unpacked size is counted first
 
 _OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 _HEADER_TAGS = (
@@ -182,8 +186,21 @@ def _parse(data: bytes, name: str, tags: tuple[int, ...], last: int) -> _Parsed:
     return parsed
 
 
+class _Bytes(io.BytesIO):
+    """Bytes of which a parser may read only so often: a header has no million elements."""
+
+    left = _MOST_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read; raises ValueError when it was too often."""
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError("too many elements")
+        return super().read(size)
+
+
 def _parse_plain(data: bytes, tags: tuple[int, ...], last: int) -> _Parsed:
-    stream = io.BytesIO(data)
+    stream = _Bytes(data)
     stop = _Stop(stream, last)
     elements = read_partial(stream, stop_when=stop, force=True, specific_tags=list(tags))
     _, little = elements.original_encoding
@@ -192,7 +209,7 @@ def _parse_plain(data: bytes, tags: tuple[int, ...], last: int) -> _Parsed:
 
 
 def _parse_inflated(data: bytes, tags: tuple[int, ...], last: int) -> _Parsed:
-    stream = io.BytesIO(data)
+    stream = _Bytes(data)
     stop = _Stop(stream, last)
     elements = read_dataset(stream, False, True, stop_when=stop, specific_tags=list(tags))
     return stop.add_to(_Parsed(elements, _DEFLATED, True, data))
@@ -238,8 +255,11 @@ def _inflate(data: bytes, start: int, limit: int) -> bytes:
 
 
 def _value(elements: Dataset, keyword: str) -> Any:
-    """Return a value, or None where the element is missing, empty or broken."""
+    """Return a value, or None where the element is missing, empty, broken or far too long."""
     try:
+        raw = elements.get_item(keyword)
+        if raw is not None and len(getattr(raw, "value", None) or b"") > _LONGEST_VALUE:
+            return None
         return elements.get(keyword)
     except DAMAGED:  # the conversion of one broken element is no reason to lose the image
         return None
@@ -307,21 +327,35 @@ def read_header(file: BinaryIO | bytes, name: str) -> Header:
 
     Raises RecordError: empty_file, unreadable.
     """
+    parsed = _parse_head(file, name, _HEADER_TAGS, _BITS_STORED + 1)
+    with reading(name, "DICOM", quote=False):
+        return _header(parsed)
+
+
+def filled_in(file: BinaryIO | bytes, name: str, tags: tuple[int, ...]) -> Dataset:
+    """Return the elements of a header that have one of the (sorted) tags, unconverted.
+
+    Raises RecordError as `read_header`. For callers that let no value out.
+    """
+    return _parse_head(file, name, tags, tags[-1] + 1).elements
+
+
+def _parse_head(file: BinaryIO | bytes, name: str, tags: tuple[int, ...], last: int) -> _Parsed:
     stream = io.BytesIO(file) if isinstance(file, bytes) else file
     head = b""
-    for limit in (*_HEADS, -1):
-        head += stream.read(-1 if limit < 0 else limit - len(head))
-        whole = limit < 0 or len(head) < limit
+    for limit in _HEADS:
+        head += stream.read(limit - len(head))
+        whole = limit == _HEADS[-1] or len(head) < limit
         _check_is_dicom(head, name)
         try:
             with reading(name, "DICOM", quote=False):
-                parsed = _parse(head, name, _HEADER_TAGS, _BITS_STORED + 1)
+                parsed = _parse(head, name, tags, last)
                 if parsed.tag or whole:
-                    return _header(parsed)
+                    return parsed
         except RecordError:  # a head may end within an element
             if whole:
                 raise
-    raise AssertionError("the last head is the whole file")
+    raise AssertionError("the last head is enough")
 
 
 def _check_is_dicom(data: bytes, name: str) -> None:
@@ -391,7 +425,13 @@ def decode_dicom(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Ima
     with reading(name, "DICOM", quote=False):
         parsed = _parse(data, name, _PIXEL_TAGS, _PIXELS[0])
         layout = _layout(parsed, name)
-        check_size(layout.rows, layout.columns, max_pixels, name)
+        check_size(
+            layout.rows,
+            layout.columns,
+            max_pixels,
+            name,
+            sample_bytes=layout.samples * (layout.allocated + 7) // 8,
+        )
         if parsed.transfer_syntax == _DEFLATED:
             end = parsed.offset + layout.size_in_bytes
             parsed = replace(parsed, data=_inflate(data, _deflated_from(data, name), end))
@@ -511,6 +551,8 @@ def _fragments(parsed: _Parsed, name: str) -> bytes:
             raise RecordError("the fragments of the pixel data are damaged", where=name)
         fragments.append(data[position + 8 : end])
         position = end
+        if len(fragments) > _MOST_FRAGMENTS:
+            raise RecordError("the pixel data are in too many fragments", where=name)
     if len(fragments) < 2:  # the first item is the offset table, maybe empty
         raise RecordError("the pixel data are empty", code="no_pixels", where=name)
     return fragments[1] if len(fragments) == 2 else b"".join(fragments[1:])
@@ -573,7 +615,10 @@ def _decode_rle(frame: bytes, layout: _Layout, syntax: str, name: str) -> NDArra
     size = layout.rows * layout.columns
     planes: list[NDArray[Any]] = []
     for start, end in itertools.pairwise(edges):
-        plane = np.frombuffer(decode_segment(frame[start:end]), np.uint8)
+        segment = frame[start:end]
+        if len(segment) > _BIG_SEGMENT and _unpacked_size(segment, size + 1) > size + 1:
+            raise RecordError(f"an RLE segment holds more than {size:,} pixels", where=name)
+        plane = np.frombuffer(decode_segment(segment), np.uint8)
         if not size <= len(plane) <= size + 1:  # one more: some writers fill up to an even number
             raise RecordError(
                 f"an RLE segment holds {len(plane):,} bytes for {size:,} pixels", where=name
@@ -583,6 +628,23 @@ def _decode_rle(frame: bytes, layout: _Layout, syntax: str, name: str) -> NDArra
         planes = [_word_of(*pair) for pair in zip(planes[::2], planes[1::2], strict=True)]
     stored = planes[0] if len(planes) == 1 else np.concatenate(planes)
     return _shaped(stored, layout, planar=True)
+
+
+def _unpacked_size(segment: bytes, enough: int) -> int:
+    """Return how many bytes a PackBits segment unpacks to, counted until it is more than enough.
+
+    decode_segment makes them all before anybody can ask: up to 64 times as many.
+    """
+    size, place, end = 0, 0, len(segment)
+    while place < end and size <= enough:
+        head = segment[place]
+        if head < 128:  # so many bytes and one follow
+            size += head + 1
+            place += head + 2
+        else:  # the next byte is repeated; 128 does nothing
+            size += 257 - head if head > 128 else 0
+            place += 2 if head > 128 else 1
+    return size
 
 
 def _word_of(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.uint16]:
@@ -657,6 +719,7 @@ def _decode_jpeg_2000(frame: bytes, layout: _Layout, syntax: str, name: str) -> 
     start = frame.find(b"\xff\x4f\xff\x51")  # SOC, SIZ
     if start < 0 or len(frame) < start + 42:
         raise RecordError("the JPEG 2000 data have no header", where=name)
+    frame, start = frame[start:], 0  # what is checked here is what will be decoded
     right, bottom, left, top = struct.unpack_from(">4I", frame, start + 8)
     (components,) = struct.unpack_from(">H", frame, start + 40)
     _check_frame((bottom - top, right - left, components), layout, name)

@@ -7,8 +7,11 @@ import warnings
 from typing import BinaryIO
 
 import pydicom
+from pydicom.datadict import tag_for_keyword
 
+from bcseg.errors import RecordError
 from bcseg.formats.damage import DAMAGED
+from bcseg.formats.dicom import filled_in
 
 # direct identifiers of the Basic Application Level Confidentiality Profile (PS3.15 E.1)
 _TAGS = (
@@ -58,11 +61,12 @@ def identifiable_tags(file: BinaryIO) -> set[str]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        tags = tuple(sorted(filter(None, map(tag_for_keyword, _TAGS))))
         try:
-            header = pydicom.dcmread(
-                file, stop_before_pixels=True, force=False, specific_tags=list(_TAGS)
-            )
+            header = filled_in(file, "", tags)
             return {tag for tag in _TAGS if _may_identify(header.get(tag))}
+        except RecordError:
+            return set()
         except DAMAGED:
             return set()
 

@@ -51,7 +51,12 @@ _MAGIC = (
 for _library in ("tifffile", "PIL"):
     logging.getLogger(_library).addHandler(logging.NullHandler())
 
-_HEADS = (1 << 16, 1 << 20, -1)  # bytes read to find an image size: most, many, all
+_HEADS = (1 << 16, 1 << 20, 1 << 24)  # bytes read to find an image size: most, many, all
+_MOST_CHUNKS = 500_000  # of a PNG; segments of a JPEG
+_MOST_SCANS = 100  # of a progressive JPEG: a decoder goes through all pixels for each
+_TIFF_PACKED = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)  # plain, CCITT, LZW, JPEG, deflate, PackBits
+_TIFF_JPEG = 7
+_MOST_STRIPS = 1 << 16
 
 
 def decode(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image:
@@ -69,8 +74,8 @@ def image_size(file: BinaryIO | bytes, name: str) -> Size:
     stream = io.BytesIO(file) if isinstance(file, bytes) else file
     head = b""
     for limit in _HEADS:
-        head += stream.read(-1 if limit < 0 else limit - len(head))
-        whole = limit < 0 or len(head) < limit
+        head += stream.read(limit - len(head))
+        whole = limit == _HEADS[-1] or len(head) < limit
         if _container(head, name) == "TIFF":  # its directory may be anywhere
             return _tiff_size(stream, name)
         try:
@@ -78,7 +83,7 @@ def image_size(file: BinaryIO | bytes, name: str) -> Size:
         except RecordError:
             if whole:
                 raise
-    raise AssertionError("the last head is the whole file")
+    raise AssertionError("the last head is enough")
 
 
 def _size(head: bytes, name: str) -> Size:
@@ -102,7 +107,7 @@ def _size(head: bytes, name: str) -> Size:
             columns, rows, _, _ = _pgm_header(head, name)
             return rows, columns
         case _:
-            with reading(name, "BMP"), _pillow(head) as image:
+            with reading(name, "BMP"), _pillow(head, "BMP") as image:
                 return image.height, image.width
 
 
@@ -150,8 +155,13 @@ def reading(name: str, what: str, *, quote: bool = True) -> Iterator[None]:
         raise RecordError(message, code="unreadable", where=name) from (error if quote else None)
 
 
-def check_size(rows: int, columns: int, max_pixels: int, name: str) -> None:
-    """Refuse an image that has no pixels, or too many to be one."""
+def check_size(
+    rows: int, columns: int, max_pixels: int, name: str, *, sample_bytes: int = 1
+) -> None:
+    """Refuse an image that has no pixels, or too many to be one.
+
+    `sample_bytes`: of all samples of a pixel, as a decoder holds them; 3 are within the limit.
+    """
     if rows < 1 or columns < 1:
         raise RecordError(f"the file claims {rows} x {columns} pixels", where=name)
     if rows * columns > max_pixels:
@@ -159,6 +169,15 @@ def check_size(rows: int, columns: int, max_pixels: int, name: str) -> None:
             f"the file claims {rows} x {columns} pixels, more than {max_pixels:,}",
             code="too_large",
             where=name,
+            hint="if it is what it should be: --max-pixels",
+        )
+    if rows * columns * sample_bytes > 3 * max_pixels:
+        raise RecordError(
+            f"the file claims {rows} x {columns} pixels of {sample_bytes} bytes, more than "
+            f"{3 * max_pixels:,} bytes",
+            code="too_large",
+            where=name,
+            hint="if it is what it should be: --max-pixels",
         )
 
 
@@ -167,10 +186,13 @@ def one_channel(colour: NDArray[Any], name: str, *, tolerance: int = 0) -> NDArr
 
     Raises RecordError (colour_image) if colour channels differ by more than `tolerance`.
     """
-    red, green, blue = (np.ascontiguousarray(colour[..., channel]) for channel in range(3))
-    if np.array_equal(red, green) and np.array_equal(red, blue):
+    red = np.ascontiguousarray(colour[..., 0])
+    apart = 0
+    for band in _bands(red.shape[0]):  # not all at once: the image may fill the memory
+        others = (np.ascontiguousarray(colour[band, :, channel]) for channel in (1, 2))
+        apart = max(apart, *(int(cv2.absdiff(red[band], other).max()) for other in others))
+    if not apart:
         return red
-    apart = max(int(cv2.absdiff(red, other).max()) for other in (green, blue))
     if apart > tolerance:
         raise RecordError(
             f"the image is in colour: its channels differ by up to {apart}",
@@ -178,21 +200,30 @@ def one_channel(colour: NDArray[Any], name: str, *, tolerance: int = 0) -> NDArr
             where=name,
             hint="is it a rendering with marks drawn in, rather than the mammogram?",
         )
-    return cv2.cvtColor(np.dstack((red, green, blue)), cv2.COLOR_RGB2GRAY)
+    grey = np.empty_like(red)
+    for band in _bands(red.shape[0]):
+        rgb = np.ascontiguousarray(colour[band, :, :3])
+        grey[band] = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    return grey
+
+
+def _bands(rows: int) -> Iterator[slice]:
+    for start in range(0, rows, 256):
+        yield slice(start, start + 256)
 
 
 # ---------------------------------------------------------------------------- Pillow
 
 
 @contextmanager
-def _pillow(data: bytes) -> Iterator[PIL.Image.Image]:
-    """Open an image whose size has been checked, without Pillow's own lower limit on it."""
+def _pillow(data: bytes, container: str) -> Iterator[PIL.Image.Image]:
+    """Open an image whose size will be checked, without Pillow's own lower limit on it."""
     import PIL.Image
 
     limit = PIL.Image.MAX_IMAGE_PIXELS
     PIL.Image.MAX_IMAGE_PIXELS = None
     try:
-        with PIL.Image.open(io.BytesIO(data)) as image:
+        with PIL.Image.open(io.BytesIO(data), formats=(container,)) as image:
             yield image
     finally:
         PIL.Image.MAX_IMAGE_PIXELS = limit
@@ -251,8 +282,12 @@ def _png_chunks(data: bytes, name: str) -> Iterator[tuple[bytes, int, int]]:
     view = memoryview(data)
     position = len(PNG_SIGNATURE)
     kind = b""
+    count = 0
     while kind != b"IEND":
         start = position
+        count += 1
+        if count > _MOST_CHUNKS:
+            raise RecordError(f"the PNG file has more than {_MOST_CHUNKS:,} chunks", where=name)
         body = start + 8
         length, kind = struct.unpack_from(">I4s", data, start) if body <= len(data) else (0, b"")
         position = body + length + 4
@@ -271,7 +306,9 @@ def _png_chunks(data: bytes, name: str) -> Iterator[tuple[bytes, int, int]]:
 
 def _decode_png(data: bytes, name: str, max_pixels: int) -> Image:
     header = png_header(data, name)
-    check_size(header.rows, header.columns, max_pixels, name)
+    samples = 1 if header.colour_type == 0 else 4 if header.colour_type & 4 else 3
+    depth = 2 if header.depth == 16 else 1
+    check_size(header.rows, header.columns, max_pixels, name, sample_bytes=samples * depth)
     chunks = list(_png_chunks(data, name))
     if any(kind == b"acTL" for kind, _, _ in chunks):
         raise RecordError("the PNG file is an animation", code="multi_frame", where=name)
@@ -321,6 +358,7 @@ class _Segment:
 # markers D0 to D7 belong to them (ITU-T T.81 B.1.1.3, T.87 A.1).
 _JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 _SOI, _EOI, _SOS, _SOF55 = 0xD8, 0xD9, 0xDA, 0xF7
+_SEQUENTIAL = (0, 1, 3, 55)  # baseline, extended, lossless, JPEG-LS
 _NOT_SOF = (0xC4, 0xC8, 0xCC)
 
 
@@ -366,44 +404,75 @@ def jpeg_frame(data: bytes, name: str) -> JpegFrame:
     """
     frame = None
     scans = 0
-    for segment in _jpeg_segments(data, name):
+    for count, segment in enumerate(_jpeg_segments(data, name)):
+        if segment.frame and frame:  # decoders do not agree on which of two sizes counts
+            raise RecordError("the JPEG data have two frame headers", where=name)
         frame = frame or segment.frame
         scans += segment.marker == _SOS
+        if scans > _MOST_SCANS or count > _MOST_CHUNKS:
+            raise RecordError("the JPEG data have too many scans or segments", where=name)
     if frame is None or not scans:
         raise RecordError("the JPEG data hold no image", where=name)
     return frame
 
 
+def check_jpeg_size(frame: JpegFrame, max_pixels: int, name: str) -> None:
+    """Refuse too many pixels.
+
+    A progressive JPEG is held in coefficients of 16 bits as well; of colour Pillow makes four
+    bytes, and one more copy.
+    """
+    progressive = frame.process not in _SEQUENTIAL
+    each = (2 if frame.precision > 8 else 1) + 2 * progressive
+    samples = each if frame.components == 1 else 2 * frame.components * each
+    check_size(frame.rows, frame.columns, max_pixels, name, sample_bytes=samples)
+
+
 def _decode_jpeg(data: bytes, name: str, max_pixels: int) -> Image:
     frame = jpeg_frame(data, name)
-    check_size(frame.rows, frame.columns, max_pixels, name)
-    with reading(name, "JPEG"), _pillow(data) as image:
+    check_jpeg_size(frame, max_pixels, name)
+    with reading(name, "JPEG"), _pillow(data, "JPEG") as image:
         return _image(_pixels_of(image, name, tolerance=JPEG_COLOUR_TOLERANCE))
 
 
 # ---------------------------------------------------------------------------- TIFF
 
 _DTYPES = (np.uint8, np.uint16, np.int16)
+_TIFF_WIDTH, _TIFF_LENGTH = 256, 257
+_TIFF_WHOLE_NUMBERS = {3: "H", 4: "I", 16: "Q"}  # types of a value, as struct calls them
 _UNCOMPRESSED = 1
 _MIN_IS_WHITE, _PALETTE, _YCBCR = 0, 3, 6
 
 
 def _tiff_size(stream: BinaryIO, name: str) -> Size:
-    import tifffile
-
+    """Return (rows, columns) from the first directory, wherever it lies (TIFF 6.0, section 2)."""
     stream.seek(0)
-    with reading(name, "TIFF"), tifffile.TiffFile(stream) as tiff:
-        page: Any = tiff.pages[0]
-        return int(page.imagelength), int(page.imagewidth)
+    head = stream.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    big = head[2:3] == b"+" or head[3:4] == b"+"
+    place, count, entry = ("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")
+    sides: dict[int, int] = {}
+    with reading(name, "TIFF"):
+        (offset,) = struct.unpack_from(order + place, head, 8 if big else 4)
+        stream.seek(offset)
+        (entries,) = struct.unpack(order + count, stream.read(struct.calcsize(order + count)))
+        size = struct.calcsize(order + entry)
+        directory = stream.read(size * min(entries, 1 << 16))
+        whole = directory[: len(directory) // size * size]
+        for tag, kind, number, value in struct.iter_unpack(order + entry, whole):
+            code = _TIFF_WHOLE_NUMBERS.get(kind, "")
+            if tag in (_TIFF_WIDTH, _TIFF_LENGTH) and code and number == 1:
+                (sides[tag],) = struct.unpack_from(order + code, value)
+        return sides[_TIFF_LENGTH], sides[_TIFF_WIDTH]
 
 
 def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Image:
     import tifffile
 
     with reading(name, "TIFF"), tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        if len(tiff.pages) > 1:
+        if _has_second_page(tiff):
             raise RecordError(
-                f"the TIFF file holds {len(tiff.pages)} images", code="multi_frame", where=name
+                "the TIFF file holds more than one image", code="multi_frame", where=name
             )
         page: Any = tiff.pages[0]
         _check_tiff(page, data, max_pixels, name)
@@ -417,11 +486,28 @@ def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Image:
         return Image(pixels=pixels, bits_stored=bits, monochrome1=white_is_zero)
 
 
+def _has_second_page(tiff: Any) -> bool:
+    try:  # not len(pages), which would go through all of millions
+        tiff.pages[1]
+    except IndexError:
+        return False
+    return True
+
+
 def _check_tiff(page: Any, data: bytes, max_pixels: int, name: str) -> None:
     """Refuse what a decoder should not be asked to make: bombs, and strips that are not there."""
-    check_size(page.imagelength, page.imagewidth, max_pixels, name)
+    samples = int(page.samplesperpixel) * (2 if page.bitspersample > 8 else 1)
+    check_size(page.imagelength, page.imagewidth, max_pixels, name, sample_bytes=samples)
     if page.is_tiled:
-        check_size(page.tilelength, page.tilewidth, max_pixels, name)
+        check_size(page.tilelength, page.tilewidth, max_pixels, name, sample_bytes=samples)
+    if page.compression not in _TIFF_PACKED:
+        raise RecordError(
+            f"the TIFF file is packed in a way that is not read ({page.compression})",
+            code="unsupported_packing",
+            where=name,
+        )
+    if len(page.dataoffsets) > _MOST_STRIPS:
+        raise RecordError(f"the TIFF file has more than {_MOST_STRIPS:,} strips", where=name)
     if page.imagedepth != 1 or page.samplesperpixel > 4 or not page.dataoffsets:
         raise RecordError("the TIFF file holds something other than one image", where=name)
     if not 1 <= page.bitspersample <= 16 or page.sampleformat > 2:
@@ -437,6 +523,9 @@ def _check_tiff(page: Any, data: bytes, max_pixels: int, name: str) -> None:
                 code="truncated",
                 where=name,
             )
+        if page.compression == _TIFF_JPEG:  # its own size is what a decoder believes
+            frame = jpeg_frame(data[start : start + length], name)
+            check_size(frame.rows, frame.columns, max_pixels, name, sample_bytes=samples)
 
 
 def _tiff_pixels(page: Any, data: bytes, name: str) -> NDArray[Any]:
@@ -486,7 +575,7 @@ def _through_palette(
 
 
 def _tiff_by_pillow(page: Any, data: bytes, name: str) -> NDArray[Any]:
-    with _pillow(data) as image:
+    with _pillow(data, "TIFF") as image:
         tolerance = JPEG_COLOUR_TOLERANCE if page.photometric == _YCBCR else 0
         pixels = _pixels_of(image, name, tolerance=tolerance)
     # Pillow inverts white-is-zero images of up to 8 bits: back to what is stored
@@ -529,8 +618,8 @@ def _decode_pgm(data: bytes, name: str, max_pixels: int) -> Image:
 
 
 def _decode_bmp(data: bytes, name: str, max_pixels: int) -> Image:
-    with reading(name, "BMP"), _pillow(data) as image:
-        check_size(image.height, image.width, max_pixels, name)
+    with reading(name, "BMP"), _pillow(data, "BMP") as image:
+        check_size(image.height, image.width, max_pixels, name, sample_bytes=len(image.mode))
         return _image(_pixels_of(image, name))
 
 

@@ -17,11 +17,10 @@ from typing import Any
 from xml.parsers.expat import ExpatError
 
 from bcseg.errors import RecordError
+from bcseg.limits import CONTOUR_BYTES, DEFAULT, Limits
 from bcseg.records import Point
 
 PENCIL, OPEN_LINE, POINT = 15, 10, 19  # OsiriX tools; 9 is an oval, 11 a closed polygon
-MAX_BYTES = 64 << 20  # the largest real file has 2.4 MB
-MAX_POINTS = 1_000_000
 
 _NUMBER = r"\s*([-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*"
 _POINT = re.compile(rf"[({{]{_NUMBER},{_NUMBER}[)}}]")
@@ -44,7 +43,7 @@ class Region:
     damage: str = ""  # why the region cannot be used; it then has no points
 
 
-def read_regions(data: bytes, name: str) -> list[Region]:
+def read_regions(data: bytes, name: str, limits: Limits = DEFAULT) -> list[Region]:
     """Return the regions of an export, in file order.
 
     A damaged region says so in `damage`; a file that is no export raises RecordError.
@@ -57,7 +56,7 @@ def read_regions(data: bytes, name: str) -> list[Region]:
     regions = []
     for index, entry in enumerate(entries):
         try:
-            regions.append(_region(index, entry, f"{name}#{index}"))
+            regions.append(_region(index, entry, f"{name}#{index}", limits))
         except RecordError as error:
             label = _name(entry) if isinstance(entry, dict) else ""
             regions.append(Region(index, label, None, (), damage=str(error.args[0])))
@@ -67,7 +66,7 @@ def read_regions(data: bytes, name: str) -> list[Region]:
 def _parse(data: bytes, name: str) -> dict[str, Any]:
     if not data.strip():
         raise RecordError("the contour file is empty", code="unreadable_contour", where=name)
-    if len(data) > MAX_BYTES:
+    if len(data) > CONTOUR_BYTES:
         raise RecordError(
             f"{len(data):,} bytes are too many for a contour file", code="too_large", where=name
         )
@@ -112,7 +111,7 @@ def _entries(document: dict[str, Any], name: str) -> list[Any]:
     return entries
 
 
-def _region(index: int, entry: Any, where: str) -> Region:
+def _region(index: int, entry: Any, where: str, limits: Limits) -> Region:
     if not isinstance(entry, dict) or not isinstance(entry.get("Point_px"), list):
         raise RecordError("the region has no points", code="unreadable_contour", where=where)
     texts = entry["Point_px"]
@@ -123,7 +122,7 @@ def _region(index: int, entry: Any, where: str) -> Region:
             code="unreadable_contour",
             where=where,
         )
-    if len(texts) > MAX_POINTS:
+    if len(texts) > limits.points:
         raise RecordError("the region has too many points", code="too_large", where=where)
     kind = entry.get("Type")
     return Region(

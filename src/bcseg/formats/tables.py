@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import struct
 import warnings
 import zipfile
@@ -17,9 +18,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from bcseg.errors import RecordError
+from bcseg.limits import (
+    CELL_CHARACTERS,
+    COLUMNS,
+    ROW_CELLS,
+    TABLE_BYTES,
+    TABLE_CELLS,
+    WORKBOOK_BYTES,
+)
 
+_DECLARATION = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
+_PACKING = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _UNKNOWN = {"", "nan", "n/a", "na", "none", "null", "removed", "_", "-"}
-_FIELD_LIMIT = 1 << 24  # characters in a cell; the longest real outline has about 20,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +86,12 @@ def read_csv(data: bytes, name: str, *, delimiter: str = "") -> Table:
 
     Raises RecordError (code "unreadable_table") for what is no table.
     """
+    _check_bytes(len(data), TABLE_BYTES, name)
     text = decode_text(data, name)
     first = text.split("\n", 1)[0]
     delimiter = delimiter or max(",;\t", key=first.count)
-    csv.field_size_limit(_FIELD_LIMIT)
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
-    )
+    csv.field_size_limit(CELL_CHARACTERS)
+    reader = csv.reader(_lines(text, name), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         return _table(name, reader, whole_rows=True)
     except csv.Error as error:
@@ -93,14 +102,46 @@ def read_csv(data: bytes, name: str, *, delimiter: str = "") -> Table:
         ) from error
 
 
+def _check_bytes(size: int, most: int, name: str) -> None:
+    if size > most:
+        raise RecordError(f"{size:,} bytes are too many for a table", code="too_large", where=name)
+
+
+def _lines(text: str, name: str) -> Iterator[str]:
+    """Yield the lines; raises RecordError for one that would be millions of cells."""
+    for line in io.StringIO(text, newline=""):
+        if len(line) > 2 * CELL_CHARACTERS:
+            raise RecordError(
+                f"a line of {len(line):,} characters is too long for a table",
+                code="too_large",
+                where=name,
+            )
+        yield line
+
+
 def _table(name: str, lines: Iterable[Sequence[str]], *, whole_rows: bool = False) -> Table:
     """Return a table; `whole_rows`: a row with fewer cells than the header was cut off."""
-    iterator = iter(lines)
+    iterator = _counted(lines, name)
     headers = tuple(normalise_header(cell) for cell in next(iterator, ()))
     if not any(headers):
         raise RecordError("the table is empty", code="unreadable_table", where=name)
     rows = tuple(_rows(name, headers, iterator, whole_rows))
     return Table(name, headers, rows)
+
+
+def _counted(lines: Iterable[Sequence[str]], name: str) -> Iterator[Sequence[str]]:
+    """Yield the lines, as long as they can be those of an archive's table."""
+    cells = 0
+    for number, line in enumerate(lines):
+        cells += len(line) + ROW_CELLS
+        if cells > TABLE_CELLS or (number == 0 and len(line) > COLUMNS):
+            raise RecordError(
+                f"more than {TABLE_CELLS if number else COLUMNS:,} "
+                f"{'cells' if number else 'columns'} are too many for a table",
+                code="too_large",
+                where=name,
+            )
+        yield line
 
 
 def _rows(
@@ -124,7 +165,9 @@ def read_xlsx(data: bytes, name: str, sheet: str) -> Table:
     import openpyxl
     from openpyxl.utils.exceptions import InvalidFileException
 
+    _check_bytes(len(data), WORKBOOK_BYTES, name)
     try:
+        _check_parts(data, name)
         with warnings.catch_warnings():  # about styles and rules of the workbook, not its cells
             warnings.simplefilter("ignore")
             book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
@@ -136,17 +179,31 @@ def read_xlsx(data: bytes, name: str, sheet: str) -> Table:
                     where=name,
                 )
             values = book[names[sheet.lower()]].iter_rows(values_only=True)
-            lines = ([_cell(value) for value in line] for line in values)
+            lines = (list(map(_cell, line[:COLUMNS])) for line in values)
             return _table(f"{name}[{sheet}]", lines)
     # what openpyxl lets through on damaged files was found by feeding it some
     except (zipfile.BadZipFile, InvalidFileException, zlib.error, SyntaxError, ValueError,
             LookupError, TypeError, AttributeError, NotImplementedError, EOFError,
-            OSError) as error:  # fmt: skip
+            OverflowError, RuntimeError, OSError) as error:  # fmt: skip
         raise RecordError(
             f"not a readable workbook ({str(error) or type(error).__name__})",
             code="unreadable_table",
             where=name,
         ) from error
+
+
+def _check_parts(data: bytes, name: str) -> None:
+    """Refuse a workbook that unpacks to too much, or whose XML declares entities."""
+    with zipfile.ZipFile(io.BytesIO(data)) as book:
+        parts = book.infolist()
+        if any(part.compress_type not in _PACKING for part in parts):
+            raise NotImplementedError("packed in a way that no workbook is")
+        _check_bytes(sum(part.file_size for part in parts), WORKBOOK_BYTES, name)
+        for part in parts:
+            if part.filename.lower().endswith((".xml", ".rels")):
+                content = book.read(part).replace(b"\0", b"")  # UTF-16 too
+                if _DECLARATION.search(content):
+                    raise ValueError("its XML declares a document type or entities")
 
 
 def read_xls(data: bytes, name: str, sheet: int = 0) -> Table:
@@ -160,14 +217,16 @@ def read_xls(data: bytes, name: str, sheet: int = 0) -> Table:
             where=name,
             hint="pip install 'bcseg[xls]'",
         ) from error
+    _check_bytes(len(data), WORKBOOK_BYTES, name)
     try:
         book = xlrd.open_workbook(file_contents=data, logfile=io.StringIO(), on_demand=True)
         cells = book.sheet_by_index(sheet)
         lines = ([_cell(value) for value in cells.row_values(i)] for i in range(cells.nrows))
         return _table(name, lines)
     # xlrd raises many kinds of error on a damaged file, its own and built-in ones
-    except (xlrd.XLRDError, struct.error, LookupError, ValueError, TypeError, AttributeError,
-            AssertionError, OverflowError, MemoryError, OSError) as error:  # fmt: skip
+    except (xlrd.XLRDError, xlrd.compdoc.CompDocError, xlrd.formula.FormulaError, struct.error,
+            LookupError, ValueError, TypeError, AttributeError, AssertionError, ArithmeticError,
+            MemoryError, RuntimeError, OSError) as error:  # fmt: skip
         raise RecordError(
             f"not a readable workbook ({str(error) or type(error).__name__})",
             code="unreadable_table",

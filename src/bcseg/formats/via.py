@@ -11,12 +11,11 @@ import math
 from typing import Any
 
 from bcseg.errors import RecordError
+from bcseg.limits import DEFAULT, Limits
 from bcseg.records import Circle, Dots, Ellipse, Point, Polygon, Polyline, Shape
 
-MAX_POINTS = 1_000_000
 
-
-def read_shape(text: str, where: str) -> Shape | None:
+def read_shape(text: str, where: str, limits: Limits = DEFAULT) -> Shape | None:
     """Return the shape of a `region_shape_attributes` cell; None for "{}", which is no region.
 
     Raises RecordError (code "unreadable_contour") for anything else that is not a shape.
@@ -32,11 +31,11 @@ def read_shape(text: str, where: str) -> Shape | None:
     name = cell.get("name")
     match name:
         case "polygon":
-            points = _points(cell, where)
+            points = _points(cell, where, limits)
             closed = len(points) > 1 and points[0] == points[-1]
             return Polygon(points[:-1] if closed else points)
         case "polyline":
-            return Polyline(_points(cell, where))
+            return Polyline(_points(cell, where, limits))
         case "ellipse":
             cx, cy, rx, ry = (_number(cell, key, where) for key in ("cx", "cy", "rx", "ry"))
             theta = _number(cell, "theta", where) if "theta" in cell else 0.0
@@ -53,14 +52,14 @@ def read_shape(text: str, where: str) -> Shape | None:
             raise _bad(f"unknown shape {str(name)[:40]!r}", where)
 
 
-def _points(cell: dict[str, Any], where: str) -> tuple[Point, ...]:
+def _points(cell: dict[str, Any], where: str, limits: Limits) -> tuple[Point, ...]:
     xs, ys = cell.get("all_points_x"), cell.get("all_points_y")
     if not isinstance(xs, list) or not isinstance(ys, list) or not xs:
         raise _bad("the shape has no points", where)
     if len(xs) != len(ys):
         raise _bad(f"{len(xs)} x and {len(ys)} y coordinates", where)
-    if len(xs) > MAX_POINTS:
-        raise _bad("too many points", where)
+    if len(xs) > limits.points:
+        raise _bad(f"{len(xs):,} points, the limit is {limits.points:,} (--max-points)", where)
     return tuple((_finite(x, where), _finite(y, where)) for x, y in zip(xs, ys, strict=True))
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bcseg import cells
 from bcseg.errors import EXIT_FINDINGS, EXIT_OK
 from bcseg.pairs import SCHEMA_VERSION
 from bcseg.text import counted
@@ -44,11 +43,9 @@ COLUMNS = (
 
 def table_bytes(masks: Iterable[RestoredMask]) -> bytes:
     """Return restored.csv."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(asdict(one) for one in sorted(masks, key=lambda one: one.mask))
-    return text.getvalue().encode(errors="backslashreplace")
+    ordered = sorted(masks, key=lambda one: one.mask)
+    rows = ({name: str(getattr(one, name)) for name in COLUMNS} for one in ordered)
+    return cells.table_bytes(COLUMNS, rows)
 
 
 @dataclass(frozen=True, slots=True)

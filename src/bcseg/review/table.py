@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bcseg import cells
 from bcseg.errors import UsageError
 from bcseg.review.entries import TEXTS, Entry, current_entries, plain_text
 from bcseg.select.manifest import DECISIONS, ManifestRow, read_manifest
@@ -18,20 +17,14 @@ COLUMNS = tuple(
     """dataset record_id lesion_id decision reason note reviewer annotation_sha256 seconds repeat
     repeat_reason repeat_seconds""".split()  # noqa: SIM905
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would calculate
 
 
 def table_bytes(entries: Iterable[Entry], reviewer: str) -> bytes:
     """Return the table: one row for each thing judged, sorted, cells safe in a spreadsheet."""
     entries = list(entries)
     first, second = current_entries(entries), current_entries(entries, repeat=True)
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for key in sorted(first):
-        row = _row(first[key], second.get(key)) | {"reviewer": reviewer}
-        writer.writerow({name: _safe_cell(cell) for name, cell in row.items()})
-    return text.getvalue().encode(errors="backslashreplace")
+    rows = (_row(first[key], second.get(key)) | {"reviewer": reviewer} for key in sorted(first))
+    return cells.table_bytes(COLUMNS, rows)
 
 
 def _row(entry: Entry, again: Entry | None) -> dict[str, str]:
@@ -42,11 +35,6 @@ def _row(entry: Entry, again: Entry | None) -> dict[str, str]:
         "repeat_reason": again.reason if again else "",
         "repeat_seconds": f"{again.seconds:.1f}" if again else "",
     }
-
-
-def _safe_cell(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula; `select` drops the apostrophe."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 def entries_of_table(table: Path) -> list[Entry]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 
-from bcseg import pairs
+from bcseg import cells, pairs
 from bcseg.errors import UsageError
 from bcseg.pairs import PairsFolder, Row
 
@@ -55,11 +53,7 @@ LESS_IS_PRECISE = frozenset(
 
 def table_bytes(rows: Iterable[Mapping[str, str]]) -> bytes:
     """Return scores.csv as UTF-8 CSV."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode(errors="backslashreplace")
+    return cells.table_bytes(COLUMNS, rows)
 
 
 def read_scores(folder: PairsFolder, *, stale: bool = False) -> list[Row]:

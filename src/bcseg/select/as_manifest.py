@@ -10,6 +10,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bcseg.cells import plain_cell, safe_cell
 from bcseg.select.catalogue import Pair
 from bcseg.select.fate import OF_CRITERIA
 from bcseg.select.manifest import OWN_COLUMNS
@@ -52,13 +53,19 @@ def selection_table(plan: Plan) -> bytes:
     taken = {(part.dataset, row["record_id"]) for part in plan.parts for row in part.kept}
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*own, *others])
+    writer.writerow([*own, *map(_carried, others)])
     for line in sorted((*_given(plan), *_added(plan)), key=lambda line: line.order):
         values = [line.dataset, line.record_id, line.lesion_id, line.decision]
         values += [line.annotation_sha256, str(int((line.dataset, line.record_id) in taken))]
         values += [line.given] if GIVEN in own else []
-        writer.writerow([*values, *((line.cells or {}).get(name, "") for name in others)])
-    return text.getvalue().encode()
+        values += [(line.cells or {}).get(name, "") for name in others]
+        writer.writerow(map(_carried, values))
+    return text.getvalue().encode(errors="backslashreplace")
+
+
+def _carried(cell: str) -> str:
+    """Return a cell of a manifest, safe in a spreadsheet whether it was so before or not."""
+    return safe_cell(plain_cell(cell))
 
 
 def _given(plan: Plan) -> list[_Line]:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from bcseg.cloud import CloudPath
 from bcseg.errors import ArchiveError
-from bcseg.source.base import MAX_FILE_BYTES, UNREAD, Source, read
+from bcseg.limits import DEFAULT, Limits
+from bcseg.source.base import UNREAD, Source, read
 from bcseg.source.cloud import CloudSource
 from bcseg.source.folder import FolderSource
 from bcseg.source.tar import UNPACKED, is_tar, unpacked
 from bcseg.source.zipped import ZipSource, is_zip
 
 __all__ = [
-    "MAX_FILE_BYTES",
     "UNPACKED",
     "UNREAD",
     "CloudSource",
@@ -32,13 +32,17 @@ __all__ = [
 ]
 
 
-def open_source(location: Path, *, unpack_to: Path | None = None) -> Source:
+def open_source(
+    location: Path, *, unpack_to: Path | None = None, limits: Limits = DEFAULT
+) -> Source:
     """Return the source at `location`; raises ArchiveError if it is none that bcseg can read.
 
     A tar archive is unpacked below `unpack_to`, else into a temporary folder.
     """
     if location.is_dir():
-        return CloudSource(location) if isinstance(location, CloudPath) else FolderSource(location)
+        if isinstance(location, CloudPath):
+            return CloudSource(location, limits)
+        return FolderSource(location, limits=limits)
     if not location.exists():
         raise ArchiveError(
             "no such folder or file",
@@ -46,9 +50,9 @@ def open_source(location: Path, *, unpack_to: Path | None = None) -> Source:
             hint="give the folder that holds the archive as you unpacked it, or its .zip or .tar",
         )
     if is_zip(location):
-        return ZipSource(location)
+        return ZipSource(location, limits)
     if is_tar(location):
-        return unpacked(location, unpack_to)
+        return unpacked(location, unpack_to, limits)
     if location.suffix.lower() == ".zip":
         raise ArchiveError(
             "the zip file is damaged or incomplete",

@@ -8,9 +8,8 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from bcseg.errors import RecordError, SourceGone
-
-MAX_FILE_BYTES = 4 << 30  # one file of an archive; the largest real one is about 60 MB
+from bcseg.errors import ArchiveError, RecordError, SourceGone
+from bcseg.limits import Limits
 
 # Reasons to refuse a name whose content may be wanted: the run ends with findings.
 UNREAD = frozenset(
@@ -18,6 +17,7 @@ UNREAD = frozenset(
         "link_out_of_source",
         "broken_link",
         "encrypted_member",
+        "unsupported_packing",
         "zip_bomb",
         "conflicting_members",
     }
@@ -30,6 +30,10 @@ class Source(Protocol):
     @property
     def location(self) -> Path:
         """The folder or file that the user named."""
+
+    @property
+    def limits(self) -> Limits:
+        """How much of it is read."""
 
     @property
     def refused(self) -> tuple[tuple[str, str], ...]:
@@ -60,23 +64,46 @@ READ_ERRORS = (
     RuntimeError,
     zlib.error,
     lzma.LZMAError,
+    MemoryError,
 )
 
 
 def read(source: Source, name: str) -> bytes:
     """Return the content of a file; raises RecordError if it cannot be read."""
-    size = source.size(name)
-    if size > MAX_FILE_BYTES:
-        raise RecordError(
-            f"the file has {size:,} bytes, more than any file of these archives",
-            code="too_large",
-            where=name,
-        )
+    most = source.limits.file_bytes
+    if source.size(name) > most:
+        raise _too_large(name, source.size(name), most)
     try:
         with source.open(name) as file:
-            return file.read()
+            data = file.read(most + 1)  # it may grow, or be larger than a zip file says
     except READ_ERRORS as error:
         raise unreadable(source, name, error) from error
+    if len(data) > most:
+        raise _too_large(name, len(data), most)
+    return data
+
+
+def _too_large(name: str, size: int, most: int) -> RecordError:
+    return RecordError(
+        f"the file has {size:,} bytes or more, the limit is {most:,}",
+        code="too_large",
+        where=name,
+        hint="if it is what it should be: --max-file-mb",
+    )
+
+
+def printable(name: str) -> str:
+    """Return a name as a message can show it: escaped where it is no text."""
+    return name if name.isprintable() else repr(name)[1:-1]
+
+
+def too_many(location: Path, most: int) -> ArchiveError:
+    """Return the error of a source with more files than any archive."""
+    return ArchiveError(
+        f"there are more than {most:,} files in it",
+        where=str(location),
+        hint="is it the right folder? If it is: --max-members",
+    )
 
 
 def unreadable(source: Source, name: str, error: Exception) -> RecordError:

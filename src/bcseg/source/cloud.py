@@ -7,7 +7,8 @@ from typing import Any, BinaryIO, cast
 
 from bcseg.cloud import CloudPath
 from bcseg.cloud.path import version_of
-from bcseg.source.base import reason, source_gone, unreadable
+from bcseg.limits import DEFAULT, Limits
+from bcseg.source.base import reason, source_gone, too_many, unreadable
 
 
 class CloudSource:
@@ -16,22 +17,28 @@ class CloudSource:
     A copy in a worker has no list: it asks about an object when it reads it.
     """
 
-    def __init__(self, location: CloudPath) -> None:
+    def __init__(self, location: CloudPath, limits: Limits = DEFAULT) -> None:
         self._location = location
+        self._limits = limits
         self._files: dict[str, dict[str, Any]] | None = None
         self._refused: list[tuple[str, str]] = []
         self._asked: dict[str, dict[str, Any]] = {}  # the object asked about last, by name
 
-    def __getstate__(self) -> CloudPath:
-        return self._location
+    def __getstate__(self) -> tuple[CloudPath, Limits]:
+        return self._location, self._limits
 
-    def __setstate__(self, location: CloudPath) -> None:
-        self.__init__(location)  # type: ignore[misc]  # a fresh source on the same address
+    def __setstate__(self, state: tuple[CloudPath, Limits]) -> None:
+        self.__init__(*state)  # type: ignore[misc]  # a fresh source on the same address
 
     @property
     def location(self) -> Path:
         """The address that the user named."""
         return self._location
+
+    @property
+    def limits(self) -> Limits:
+        """How much of it is read."""
+        return self._limits
 
     @property
     def refused(self) -> tuple[tuple[str, str], ...]:
@@ -46,6 +53,8 @@ class CloudSource:
     def _listing(self) -> dict[str, dict[str, Any]]:
         if self._files is None:
             found = self._location.objects()
+            if len(found) > self._limits.members:
+                raise too_many(self._location, self._limits.members)
             self._refused = [(repr(n)[1:-1], "unsafe_name") for n in found if not _is_safe(n)]
             self._files = {name: info for name, info in found.items() if _is_safe(name)}
         return self._files

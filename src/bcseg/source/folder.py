@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from bcseg.errors import ArchiveError, RecordError
-from bcseg.source.base import reason, source_gone, unreadable
+from bcseg.limits import DEFAULT, DEPTH, Limits
+from bcseg.source.base import printable, reason, source_gone, too_many, unreadable
 
 
 class FolderSource:
@@ -18,23 +20,35 @@ class FolderSource:
     `refused`: what was refused before, when the folder was unpacked from an archive.
     """
 
-    def __init__(self, location: Path, refused: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self,
+        location: Path,
+        refused: tuple[tuple[str, str], ...] = (),
+        limits: Limits = DEFAULT,
+    ) -> None:
         self._location = location.absolute()
         self._resolved: Path | None = None  # the location without links
         self._checked = ""  # the last name that was found to lie inside
+        self._limits = limits
         self._files: dict[str, os.stat_result] | None = None
         self._refused = list(refused)
 
-    def __getstate__(self) -> Path:
-        return self._location  # a worker opens files by name and needs no listing
+    def __getstate__(self) -> tuple[Path, Limits]:
+        return self._location, self._limits  # a worker opens files by name and needs no listing
 
-    def __setstate__(self, location: Path) -> None:
-        self.__init__(location)  # type: ignore[misc]  # a fresh source on the same folder
+    def __setstate__(self, state: tuple[Path, Limits]) -> None:
+        location, limits = state
+        self.__init__(location, limits=limits)  # type: ignore[misc]  # fresh, on the same folder
 
     @property
     def location(self) -> Path:
         """The folder that the user named."""
         return self._location
+
+    @property
+    def limits(self) -> Limits:
+        """How much of the folder is read."""
+        return self._limits
 
     @property
     def refused(self) -> tuple[tuple[str, str], ...]:
@@ -49,33 +63,47 @@ class FolderSource:
     def _listing(self) -> dict[str, os.stat_result]:
         if self._files is None:
             try:
-                self._files = dict(sorted(self._walk(self._location, "")))
+                files = dict(islice(self._walk(), self._limits.members + 1))
             except OSError as error:
                 raise ArchiveError(
                     f"a folder cannot be listed ({reason(error)})",
                     where=str(error.filename or self._location),
                     hint="make it readable, or give a source without it",
                 ) from error
+            if len(files) > self._limits.members:
+                raise too_many(self._location, self._limits.members)
+            self._files = dict(sorted(files.items()))
             self._refused.sort()
         return self._files
 
-    def _walk(self, folder: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = prefix + entry.name
-                if not entry.name.isprintable() or "\\" in entry.name:
-                    self._refused.append((repr(name)[1:-1], "unsafe_name"))
-                elif entry.is_symlink() and not self._inside(Path(entry.path)):
-                    there = Path(entry.path).exists()
-                    self._refused.append((name, "link_out_of_source" if there else "broken_link"))
-                elif entry.is_dir(follow_symlinks=False):
-                    yield from self._walk(Path(entry.path), name + "/")
-                elif entry.is_dir():  # a link to a folder that is listed anyway
-                    self._refused.append((name, "link_to_folder"))
-                elif entry.is_file():
-                    yield name, entry.stat()
-                else:
-                    self._refused.append((name, "not_a_file"))
+    def _walk(self) -> Iterator[tuple[str, os.stat_result]]:
+        """Yield the files of all folders; what is not read goes to `_refused`."""
+        folders = [""]
+        while folders:
+            prefix = folders.pop()
+            with os.scandir(self._location / prefix) as entries:
+                for entry in entries:
+                    name = prefix + entry.name
+                    reason = self._refuse(entry, name)
+                    if reason:
+                        self._refused.append((printable(name), reason))
+                    elif entry.is_dir():
+                        folders.append(name + "/")
+                    else:
+                        yield name, entry.stat()
+                    if len(self._refused) > self._limits.members:
+                        raise too_many(self._location, self._limits.members)
+
+    def _refuse(self, entry: os.DirEntry[str], name: str) -> str:
+        """Return why a file or folder is not read, "" if it is."""
+        if not entry.name.isprintable() or "\\" in entry.name or name.count("/") > DEPTH:
+            return "unsafe_name"
+        if entry.is_symlink():
+            if not self._inside(Path(entry.path)):
+                return "link_out_of_source" if _exists(Path(entry.path)) else "broken_link"
+            if entry.is_dir():
+                return "link_to_folder"  # the folder itself is listed anyway
+        return "" if entry.is_dir() or entry.is_file() else "not_a_file"
 
     def _inside(self, path: Path) -> bool:
         try:
@@ -131,3 +159,10 @@ class FolderSource:
         except OSError:
             pass
         raise source_gone(self._location)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # the link names what no file can be called
+        return False

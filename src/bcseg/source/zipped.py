@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 import stat
+import struct
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from bcseg.cloud import is_cloud
 from bcseg.errors import ArchiveError, RecordError, SourceGone
-from bcseg.source.base import MAX_FILE_BYTES, READ_ERRORS, reason, source_gone, unreadable
+from bcseg.limits import DEFAULT, DEPTH, SMALL, Limits
+from bcseg.source.base import (
+    READ_ERRORS,
+    printable,
+    reason,
+    source_gone,
+    too_many,
+    unreadable,
+)
 
-# A zip bomb unpacks to more than this many bytes and times its packed size. A blank mask of
-# honest size reaches the ratio too: deflate packs zeros 1030 to 1.
-MAX_ZIP_BYTES, MAX_ZIP_RATIO = 256 << 20, 200
+# zipfile bounds the memory of these; 4 kB of bzip2 become 4 GB at once, LZMA wants what it names
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# end records of a zip file: signature, where they say how long the directory is
+_ENDS = ((b"PK\5\6", 12, "<I"), (b"PK\6\6", 40, "<Q"))
+_END_REACH = (1 << 16) + 22 + 20 + 56  # bytes from the end in which the end records lie
+_ENTRY = 46  # bytes of an entry of the directory, at least
 
 
 def is_zip(location: Path) -> bool:
@@ -32,24 +46,30 @@ def open_zip(location: Path) -> zipfile.ZipFile:
 class ZipSource:
     """The members of a zip file, read in place."""
 
-    def __init__(self, location: Path) -> None:
+    def __init__(self, location: Path, limits: Limits = DEFAULT) -> None:
         self._location = location.absolute()
+        self._limits = limits
         self._in_worker = False
         self._zip: zipfile.ZipFile | None = None
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._refused: list[tuple[str, str]] = []
 
-    def __getstate__(self) -> Path:
-        return self._location  # an open zip cannot be shared between processes
+    def __getstate__(self) -> tuple[Path, Limits]:
+        return self._location, self._limits  # an open zip cannot be shared between processes
 
-    def __setstate__(self, location: Path) -> None:
-        self.__init__(location)  # type: ignore[misc]  # opened again where it arrives
+    def __setstate__(self, state: tuple[Path, Limits]) -> None:
+        self.__init__(*state)  # type: ignore[misc]  # opened again where it arrives
         self._in_worker = True
 
     @property
     def location(self) -> Path:
         """The zip file that the user named."""
         return self._location
+
+    @property
+    def limits(self) -> Limits:
+        """How much of the zip file is read."""
+        return self._limits
 
     @property
     def refused(self) -> tuple[tuple[str, str], ...]:
@@ -60,8 +80,10 @@ class ZipSource:
     def _open(self) -> zipfile.ZipFile:
         if self._zip is None:
             try:
+                self._refuse_directory()
                 self._zip = open_zip(self._location)
-            except (OSError, zipfile.BadZipFile, ValueError) as error:
+            # what zipfile lets through on damaged files was found by feeding it some
+            except (*READ_ERRORS, ValueError, LookupError, struct.error) as error:
                 self.check()
                 if self._in_worker:  # it could be opened when the run began
                     raise self._gone() from error
@@ -70,8 +92,17 @@ class ZipSource:
                     where=str(self._location),
                     hint="download it again: it may be incomplete",
                 ) from error
-            self._members, self._refused = _sound_members(self._zip)
+            self._members, self._refused = _sound_members(self._zip, self._limits)
         return self._zip
+
+    def _refuse_directory(self) -> None:
+        """Raise ArchiveError for a directory of too many members, before it is read into memory."""
+        with self._location.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _END_REACH))
+            entries = _directory_bytes(file.read(), size) // _ENTRY
+        if entries > self._limits.members:
+            raise too_many(self._location, self._limits.members)
 
     def names(self) -> tuple[str, ...]:
         """Names of all regular members, sorted."""
@@ -98,7 +129,7 @@ class ZipSource:
         """Return the unpacked member, in memory; raises RecordError if that cannot be done."""
         info = self._info(name)
         try:
-            return io.BytesIO(self._open().read(info))
+            return io.BytesIO(self._open().read(info))  # no more bytes than the directory says
         except READ_ERRORS as error:
             raise unreadable(self, name, error) from error
 
@@ -111,8 +142,22 @@ class ZipSource:
         return source_gone(self._location)
 
 
+def _directory_bytes(tail: bytes, most: int) -> int:
+    """Return how long a zip file of `most` bytes says its directory is; `tail`: its last bytes.
+
+    Of several end records, one may be a lure: the longest directory counts.
+    """
+    sizes = [0]
+    for signature, offset, code in _ENDS:
+        for found in re.finditer(re.escape(signature), tail):
+            place = found.start() + offset
+            if place + struct.calcsize(code) <= len(tail):
+                sizes += struct.unpack_from(code, tail, place)
+    return max(size for size in sizes if size <= most)
+
+
 def _sound_members(
-    archive: zipfile.ZipFile,
+    archive: zipfile.ZipFile, limits: Limits
 ) -> tuple[dict[str, zipfile.ZipInfo], list[tuple[str, str]]]:
     """Return the members that can be read, by name, and the names of the others with the reason.
 
@@ -125,9 +170,9 @@ def _sound_members(
         name = info.filename.replace("\\", "/")
         if name.endswith("/"):
             continue
-        reason = _refuse_member(info)
+        reason = _refuse_member(info, limits)
         if reason:
-            refused.append((repr(info.filename)[1:-1], reason))
+            refused.append((printable(info.filename), reason))
         elif name in members:
             first = members[name]
             if (first.file_size, first.CRC) == (info.file_size, info.CRC):
@@ -141,21 +186,20 @@ def _sound_members(
     return sound, sorted(refused)
 
 
-def _refuse_member(info: zipfile.ZipInfo) -> str:
+def _refuse_member(info: zipfile.ZipInfo, limits: Limits) -> str:
     """Return why a member is not read, empty if it is."""
     name = info.filename.replace("\\", "/")
     parts = PurePosixPath(name).parts
     unsafe = not parts or name.startswith("/") or ".." in parts or ":" in parts[0]
-    if unsafe or not name.isprintable():
+    if unsafe or not name.isprintable() or len(parts) > DEPTH:
         return "unsafe_name"
     mode = info.external_attr >> 16
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         return "link_out_of_source"
     if info.flag_bits & 1:
         return "encrypted_member"
+    if info.compress_type not in _METHODS:
+        return "unsupported_packing"
     packed = max(info.compress_size, 1)
-    if info.file_size > MAX_FILE_BYTES or (
-        info.file_size > MAX_ZIP_BYTES and info.file_size > MAX_ZIP_RATIO * packed
-    ):
-        return "zip_bomb"
-    return ""
+    bomb = info.file_size > SMALL and info.file_size > limits.ratio * packed
+    return "zip_bomb" if bomb or info.file_size > limits.file_bytes else ""

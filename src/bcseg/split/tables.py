@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from bcseg.cells import safe_cell
 from bcseg.errors import UsageError
 from bcseg.pairs import UNREADABLE, Row, read_rows
 from bcseg.split.options import Place
@@ -35,7 +36,7 @@ def _csv(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerows([safe_cell(str(cell)) for cell in row] for row in rows)
     return text.getvalue().encode(errors="backslashreplace")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bcseg import pairs
+from bcseg.cells import plain_cell
 from bcseg.pairs import UNREADABLE, PairsFolder, Row
 from bcseg.verify.cells import is_safe_name, is_sha256, whole_number
 from bcseg.verify.findings import Findings, reason
@@ -50,7 +51,8 @@ def _read_table(folder: Path, name: str, found: Findings) -> list[Row] | None:
     """Return the rows of a table; None, with a finding, for one that cannot be used."""
     try:
         text = (folder / name).read_bytes().decode("utf-8")
-        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        lines = [list(map(plain_cell, line)) for line in reader]
     except FileNotFoundError:
         found.fail("missing_table", "the table is not there", name)
         return None
