@@ -21,7 +21,7 @@ from selenium import webdriver
 
 from bcseg import pairs, synth
 from bcseg.adapters import ADAPTERS
-from bcseg.refactor import Run, refactor
+from bcseg.conversion import Run, refactor
 from bcseg.report import Reporting, report
 from bcseg.scores import Scoring, score
 from bcseg.settings import Settings

@@ -18,7 +18,7 @@ from bcseg.breast import breast_region
 from bcseg.errors import RecordError
 from bcseg.formats.via import read_shape
 from bcseg.raster import Patch
-from bcseg.records import Polygon
+from bcseg.record import Polygon
 from bcseg.scores.annotation import annotation_scores
 from bcseg.scores.corruptions import CORRUPTIONS, OTHERS, grown, shifted, wobble
 from bcseg.scores.flags import DRAWN, FLAGS, flags_of

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bcseg import raster
 from bcseg.breast import breast_region
 from bcseg.raster import Patch
-from bcseg.records import Polygon
+from bcseg.record import Polygon
 from bcseg.scores.corruptions import CORRUPTIONS, LEAKS, OTHERS, diameter
 from bcseg.scores.measure import lesion_scores
 from bcseg.scores.phantoms import phantom

@@ -24,7 +24,7 @@ from bcseg.formats.via import read_shape
 from bcseg.limits import Limits
 from bcseg.pairs import PROBLEMS, problem_row, read_rows, table_bytes
 from bcseg.raster import draw, refuse_too_much
-from bcseg.records import Polygon, Spline
+from bcseg.record import Polygon, Spline
 from bcseg.select.manifest import read_manifest
 from bcseg.source import Source, open_source, read
 

@@ -60,7 +60,7 @@ import time
 from pathlib import Path
 
 from bcseg.adapters.base import Info, listed_lesions
-from bcseg.records import Failed, Index, Lesion, Polygon, Raster, Record
+from bcseg.record import Failed, Index, Lesion, Polygon, Raster, Record
 
 INFO = Info(
     name="mine", title="Mine", url="", licence="mine", citation="me", restricted=False,

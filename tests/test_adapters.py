@@ -21,7 +21,7 @@ from bcseg.adapters.base import ReadOptions, highest_birads, pathology_word, wor
 from bcseg.cli import main
 from bcseg.errors import ArchiveError, UsageError
 from bcseg.ledger import Ledger, unprocessed_items
-from bcseg.records import KINDS, Index, Lesion, Record
+from bcseg.record import KINDS, Index, Lesion, Record
 from bcseg.source import open_source, read
 from bcseg.synth import Built
 
@@ -583,7 +583,7 @@ OWN = '''
 
 from bcseg.adapters.base import Info, listed_lesions
 from bcseg.errors import ArchiveError
-from bcseg.records import Circle, Index, Lesion, Record
+from bcseg.record import Circle, Index, Lesion, Record
 
 INFO = Info(
     name="own", title="Own", url="https://example.org", licence="mine", citation="Me (2024).",

@@ -8,7 +8,7 @@ import tifffile
 
 from bcseg import pairs
 from bcseg.errors import ArchiveError
-from bcseg.records import Polygon, Unreadable
+from bcseg.record import Polygon, Unreadable
 from test_adapters import (
     archive,
     convert,

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from bcseg.preprocess import Options
-from bcseg.refactor import Run, refactor
+from bcseg.conversion import Run, refactor
+from bcseg.preprocessing import Options
 from bcseg.settings import Settings
 
 BENCH = Path(__file__).parent.parent / "bench"

@@ -18,7 +18,7 @@ from bcseg.adapters import cbis
 from bcseg.adapters.base import ReadOptions
 from bcseg.adapters.cbis import shipped_tables
 from bcseg.errors import ArchiveError
-from bcseg.records import RasterAmong, Unreadable
+from bcseg.record import RasterAmong, Unreadable
 from bcseg.source import FolderSource, open_source
 from bcseg.synth import cbis as builder
 from test_adapters import (

@@ -12,7 +12,7 @@ import openpyxl
 import pytest
 
 from bcseg.errors import ArchiveError
-from bcseg.records import Circle, Dots, Ellipse, Polygon, Polyline, Unreadable
+from bcseg.record import Circle, Dots, Ellipse, Polygon, Polyline, Unreadable
 from test_adapters import (
     archive,
     convert,

@@ -268,7 +268,7 @@ def test_the_numbered_view_of_bcdr_counts_from_1(tmp_path):
 _ADAPTER = '''
 """An adapter of a user: every image has a table row, with flags of what was seen."""
 from bcseg.adapters.base import Info, listed_lesions
-from bcseg.records import Dots, Index, Lesion, Record
+from bcseg.record import Dots, Index, Lesion, Record
 
 INFO = Info(name="mine", title="Mine", url="", licence="", citation="", restricted=False,
             layout="", published={})

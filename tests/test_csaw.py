@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bcseg.records import KINDS, Raster
+from bcseg.record import KINDS, Raster
 from test_adapters import (
     archive,
     convert,

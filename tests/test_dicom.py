@@ -30,7 +30,7 @@ from pydicom.uid import (
 from bcseg.errors import RecordError
 from bcseg.formats.dicom import Header, decode_dicom, read_header
 from bcseg.formats.images import decode, image_size
-from bcseg.records import Image
+from bcseg.record import Image
 
 imagecodecs = pytest.importorskip("imagecodecs")
 

@@ -17,7 +17,7 @@ import pytest
 from archives import DATASETS
 from bcseg import adapters, pairs, published, synth
 from bcseg.adapters.base import ReadOptions
-from bcseg.records import KINDS
+from bcseg.record import KINDS
 from bcseg.source import open_source
 from test_docs import codes_in_document
 

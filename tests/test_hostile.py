@@ -32,7 +32,7 @@ from bcseg.formats.tables import read_csv, read_xls, read_xlsx
 from bcseg.formats.via import read_shape
 from bcseg.limits import CONTOUR_BYTES, Limits
 from bcseg.raster import refuse_too_much
-from bcseg.records import Polygon
+from bcseg.record import Polygon
 from bcseg.source import FolderSource, ZipSource, open_source, read
 from bcseg.synth.documents import old_workbook, workbook
 from hostile import GIGABYTE, command

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bcseg.errors import RecordError
 from bcseg.formats.images import decode, image_size
-from bcseg.records import Image
+from bcseg.record import Image
 
 ROWS, COLUMNS = 53, 38
 

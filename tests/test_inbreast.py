@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bcseg.records import CornerLine, Dots, Polygon, Spline, Unreadable
+from bcseg.record import CornerLine, Dots, Polygon, Spline, Unreadable
 from test_adapters import (
     archive,
     convert,

@@ -15,19 +15,19 @@ PACKAGE = Path(bcseg.__file__).parent
 # a module imports from the lines above its own, or from an earlier module of its own line
 LAYERS = """
 errors text limits cells
-records cloud source store remote executors dask_cluster png memory
-formats spline breast raster transform preprocess
+record cloud source store remote executors dask_cluster png memory
+formats spline breast raster transform preprocessing
 adapters
 masks settings pairs
 outcome
 work rows convert
 shards ledger run parts plan closing
-refactor merge
+conversion merge
 """
 FLOOR = LAYERS.split()
 PLACE = {name: line for line, names in enumerate(LAYERS.split("\n")) for name in names.split()}
 DOORS = {"cli", "commands", "console", "__main__"}  # only these speak to the user
-ADAPTERS_MAY = {"errors", "limits", "records", "formats", "source", "adapters.base"}
+ADAPTERS_MAY = {"errors", "limits", "record", "formats", "source", "adapters.base"}
 
 
 def modules() -> dict[str, ast.Module]:
@@ -113,7 +113,7 @@ def test_adapters_know_formats_and_their_contract_only(name):
 
 @pytest.mark.parametrize("name", [n for n in TREES if part(n) in ("formats", "synth")])
 def test_formats_know_no_dataset_and_synthesis_no_reader(name):
-    above = {"adapters", "refactor", "convert", "plan"}
+    above = {"adapters", "conversion", "convert", "plan"}
     if part(name) == "synth":
         above |= {"formats"}
     assert above.isdisjoint(map(part, imports(name)))
@@ -170,7 +170,7 @@ def test_heavy_libraries_are_imported_inside_commands():
                 words = ast.unparse(node)
                 if words.startswith("from bcseg.commands."):
                     continue
-                for heavy in ("numpy", "cv2", "pandas", "pydicom", "adapters", "refactor"):
+                for heavy in ("numpy", "cv2", "pandas", "pydicom", "adapters", "conversion"):
                     assert heavy not in words, f"{name}: {words}"
 
 

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from bcseg.ledger import Ledger, LedgerError, file_of, unprocessed_items
-from bcseg.records import Failed, Index, LeftOut, Lesion, Polygon, Raster, Record
+from bcseg.record import Failed, Index, LeftOut, Lesion, Polygon, Raster, Record
 
 
 def outline(source: str, lesion_id: str = "1") -> Lesion:

@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from bcseg.errors import RecordError
 from bcseg.masks import looks_binary, read_raster
 from bcseg.raster import paint
-from bcseg.records import Raster, RasterAmong
+from bcseg.record import Raster, RasterAmong
 
 SIZE = (60, 90)
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from bcseg.breast import breast_region, film_parts
 from bcseg.errors import RecordError, UsageError
-from bcseg.preprocess import Options, preprocess
+from bcseg.preprocessing import Options, preprocess
 from bcseg.raster import Patch, patch_of
-from bcseg.records import Image
+from bcseg.record import Image
 from bcseg.transform import Crop, Flip, Pad, Resize, Transform
 
 
@@ -758,7 +758,7 @@ def test_classic_of_any_blobs(shape, dtype, bits, blobs, seed):
 
 
 def test_an_opencv_without_wide_tables_gives_the_same(monkeypatch):
-    monkeypatch.setattr("bcseg.preprocess._opencv_takes_wide_tables", lambda: False)
+    monkeypatch.setattr("bcseg.preprocessing._opencv_takes_wide_tables", lambda: False)
     agrees_with_the_book(digital(side="R"))
     done = clean(ROW, Options(depth="8", window=(100.0, 4010.0)), bits=12)
     assert done.pixels.tolist() == [[0, 0, 0, 254, 255]]

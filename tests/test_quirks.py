@@ -29,7 +29,7 @@ import test_csaw as csaw
 import test_inbreast as inbreast
 from bcseg.formats.osirix import read_regions
 from bcseg.formats.tables import decode_text
-from bcseg.records import Polygon
+from bcseg.record import Polygon
 from test_adapters import (
     archive,
     convert,

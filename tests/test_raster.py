@@ -24,7 +24,7 @@ from bcseg.raster import (
     rle_counts,
     union_sha256,
 )
-from bcseg.records import Circle, CornerLine, Dots, Ellipse, Polygon, Polyline, Spline
+from bcseg.record import Circle, CornerLine, Dots, Ellipse, Polygon, Polyline, Spline
 
 SIZE = (7, 11)
 Points = Sequence[tuple[float, float]]

@@ -12,11 +12,11 @@ import pytest
 
 from bcseg import pairs, raster, synth
 from bcseg.adapters.base import ReadOptions
+from bcseg.conversion import Run, refactor
 from bcseg.errors import UsageError
 from bcseg.pairs import PairsFolder, open_root
 from bcseg.raster import Patch, patch_of
-from bcseg.records import Ellipse, Polygon
-from bcseg.refactor import Run, refactor
+from bcseg.record import Ellipse, Polygon
 from bcseg.scores import COLUMNS, SCORES, Scoring, logistic, read_scores, score, table
 from bcseg.scores import image as image_module
 from bcseg.scores import shape as shape_module

@@ -10,8 +10,8 @@ import pytest
 from bcseg import adapters
 from bcseg.adapters.base import ReadOptions
 from bcseg.errors import UsageError
-from bcseg.preprocess import Options
-from bcseg.records import KINDS, LESION_KINDS
+from bcseg.preprocessing import Options
+from bcseg.record import KINDS, LESION_KINDS
 from bcseg.settings import Settings, chosen_kinds, differences
 
 DATASETS = ("bcdr", "cbis", "cdd", "csaw", "inbreast")

@@ -11,9 +11,9 @@ import pytest
 from bcseg import adapters, pairs, published, synth
 from bcseg.adapters.base import highest_birads, pathology_word, worst_pathology
 from bcseg.adapters.cbis import shipped_tables
+from bcseg.conversion import Run, refactor
 from bcseg.errors import UsageError
 from bcseg.pairs import PairsFolder
-from bcseg.refactor import Run, refactor
 from bcseg.settings import Settings
 from bcseg.stats import Areas, KindCount, MaskCounts, stats
 

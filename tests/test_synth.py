@@ -24,7 +24,7 @@ from scipy.interpolate import CubicSpline
 
 from bcseg import synth
 from bcseg.errors import UsageError
-from bcseg.records import KINDS
+from bcseg.record import KINDS
 from bcseg.synth import cbis, phantom
 
 DATASETS = ["bcdr", "cbis", "cdd", "csaw", "inbreast"]

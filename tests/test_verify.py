@@ -16,10 +16,10 @@ import pytest
 
 from bcseg import pairs, png, synth
 from bcseg.adapters.base import ReadOptions
+from bcseg.conversion import Run, refactor
 from bcseg.errors import UsageError
 from bcseg.formats.images import decode
 from bcseg.pairs import PairsFolder, open_root
-from bcseg.refactor import Run, refactor
 from bcseg.settings import Settings, settings_of
 from bcseg.verify import Verifying, against_source, files, render, verify
 from bcseg.verify.pair import Pair

@@ -10,7 +10,7 @@ from bcseg import raster
 from bcseg.errors import RecordError
 from bcseg.formats.via import read_shape
 from bcseg.limits import DEFAULT
-from bcseg.records import Circle, Dots, Ellipse, Polygon, Polyline
+from bcseg.record import Circle, Dots, Ellipse, Polygon, Polyline
 
 
 def shape(**cell):

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcseg import raster, synth
+from bcseg.conversion import Run, refactor
 from bcseg.pairs import LESIONS, PairsFolder
-from bcseg.preprocess import Options
-from bcseg.records import Size
-from bcseg.refactor import Run, refactor
+from bcseg.preprocessing import Options
+from bcseg.record import Size
 from bcseg.settings import Settings
 
 DATASETS = ("inbreast", "cbis", "bcdr", "csaw", "cdd")

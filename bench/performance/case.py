@@ -18,10 +18,10 @@ from performance.archives import WARM_UP, pairs_of, scratch
 from performance.contenders import PRESETS, SCRIPTS
 
 from bcseg import png
+from bcseg.conversion import Run, refactor
 from bcseg.formats.images import decode
 from bcseg.memory import keep_freed_memory
-from bcseg.preprocess import Options, preprocess
-from bcseg.refactor import Run, refactor
+from bcseg.preprocessing import Options, preprocess
 from bcseg.settings import Settings
 
 Work = Callable[[Path, Path], None]  # source, output

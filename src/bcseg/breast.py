@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bcseg.records import Size
+from bcseg.record import Size
 
 Pixels = NDArray[Any]
 Box = tuple[int, int, int, int]  # top, left, height, width

@@ -18,7 +18,7 @@ from bcseg.errors import RecordError
 from bcseg.formats.dicom import read_header
 from bcseg.formats.tables import Row, Table, read_csv, read_xls, read_xlsx
 from bcseg.published import Comparison, Figure
-from bcseg.records import LESION_KINDS, Index, Lesion, Record, Unreadable
+from bcseg.record import LESION_KINDS, Index, Lesion, Record, Unreadable
 from bcseg.source import Source, read
 
 CODES = {

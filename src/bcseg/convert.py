@@ -20,9 +20,9 @@ from bcseg.formats.images import decode
 from bcseg.masks import read_raster
 from bcseg.memory import keep_freed_memory
 from bcseg.outcome import Job, Outcome
-from bcseg.preprocess import Processed, preprocess
+from bcseg.preprocessing import Processed, preprocess
 from bcseg.raster import Drawing, Patch
-from bcseg.records import Image, Lesion, RasterAmong, Record, Unreadable
+from bcseg.record import Image, Lesion, RasterAmong, Record, Unreadable
 from bcseg.rows import archive_line, lesion_row, record_row
 from bcseg.work import (
     RASTERS,

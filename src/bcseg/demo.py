@@ -12,8 +12,8 @@ from typing import Any
 
 from bcseg import adapters, pairs, synth
 from bcseg.contact import save_sheet
+from bcseg.conversion import Run, refactor
 from bcseg.errors import EXIT_FINDINGS, EXIT_OK, UsageError
-from bcseg.refactor import Run, refactor
 from bcseg.select import Selecting, select_pairs
 from bcseg.settings import Settings
 from bcseg.store import write_atomic

@@ -21,7 +21,7 @@ from bcseg.adapters.base import highest_birads, worst_pathology
 from bcseg.errors import RecordError
 from bcseg.pairs import Row, json_cell, number
 from bcseg.raster import Patch
-from bcseg.records import (
+from bcseg.record import (
     Circle,
     CornerLine,
     Dots,

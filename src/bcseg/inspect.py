@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Literal, cast
 from bcseg import adapters, plan, published
 from bcseg.adapters.base import Adapter, Info, ending, packed_hint
 from bcseg.closing import Tables
+from bcseg.conversion import survey
 from bcseg.errors import EXIT_FINDINGS, EXIT_OK, ArchiveError, RecordError
 from bcseg.formats.dicom import read_header
 from bcseg.formats.identity import identifiable_tags
@@ -25,8 +26,7 @@ from bcseg.limits import DEFAULT, Limits
 from bcseg.masks import SCALE_TOLERANCE
 from bcseg.outcome import Job
 from bcseg.pairs import SCHEMA_VERSION
-from bcseg.records import Raster, RasterAmong, Record, Size, Unreadable
-from bcseg.refactor import survey
+from bcseg.record import Raster, RasterAmong, Record, Size, Unreadable
 from bcseg.run import Progress, Run, State
 from bcseg.settings import Settings
 from bcseg.source import Source, ZipSource, open_source

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bcseg.errors import EXIT_FINDINGS, BcsegError
 from bcseg.outcome import Fate, Item
-from bcseg.records import Failed, Index, LeftOut, Record
+from bcseg.record import Failed, Index, LeftOut, Record
 from bcseg.source import UNREAD
 
 SORTS = {

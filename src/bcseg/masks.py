@@ -14,7 +14,7 @@ from bcseg.formats.dicom import read_header
 from bcseg.formats.images import decode
 from bcseg.limits import DEFAULT, Limits
 from bcseg.raster import Patch, patch_of
-from bcseg.records import Raster, RasterAmong, Size
+from bcseg.record import Raster, RasterAmong, Size
 
 SCALE_TOLERANCE = 0.001  # the re-made masks of CBIS-DDSM (scale 1.149) fit to 0.03 %
 _NEAR_EXTREME = 0.12  # of the maximum: how far JPEG moves the values of a two-valued mask

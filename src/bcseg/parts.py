@@ -17,7 +17,7 @@ from typing import Any
 from bcseg import pairs
 from bcseg.ledger import Rest
 from bcseg.outcome import Outcome
-from bcseg.records import Failed, Index, LeftOut, Warned
+from bcseg.record import Failed, Index, LeftOut, Warned
 from bcseg.run import State
 from bcseg.shards import Shard
 from bcseg.store import write_atomic

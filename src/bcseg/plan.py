@@ -12,7 +12,7 @@ from bcseg import adapters, executors, pairs
 from bcseg.adapters.base import Adapter, packed_hint
 from bcseg.errors import ArchiveError, RecordError, UsageError
 from bcseg.ledger import NEEDED, file_of, unprocessed_items
-from bcseg.records import Index, Record
+from bcseg.record import Index, Record
 from bcseg.remote import identity_of, journal_of
 from bcseg.run import Run, State
 from bcseg.run import copies as copies

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from bcseg.errors import RecordError
 from bcseg.limits import Limits
-from bcseg.records import (
+from bcseg.record import (
     Circle,
     CornerLine,
     Dots,

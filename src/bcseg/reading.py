@@ -25,7 +25,7 @@ from bcseg.errors import RecordError, UsageError
 from bcseg.formats.images import decode
 from bcseg.pairs import UNREADABLE, PairsFolder, Row, checked_rows, read_rows
 from bcseg.raster import Patch, paint, patch_from_rle
-from bcseg.records import Size
+from bcseg.record import Size
 
 SPLITS = "splits.csv"
 Scale = Literal["unit"] | None

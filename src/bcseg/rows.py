@@ -12,9 +12,9 @@ import numpy as np
 from bcseg import png, raster
 from bcseg.adapters.base import highest_birads, worst_pathology
 from bcseg.pairs import Row, json_cell, number
-from bcseg.preprocess import Processed
+from bcseg.preprocessing import Processed
 from bcseg.raster import Patch
-from bcseg.records import Image
+from bcseg.record import Image
 from bcseg.transform import Resize
 from bcseg.work import RASTERS, Drawn, Work, raw_spacing
 

@@ -12,7 +12,7 @@ from bcseg.errors import EXIT_FINDINGS, EXIT_OK, ArchiveError
 from bcseg.ledger import Rest
 from bcseg.limits import DEFAULT, Limits
 from bcseg.pairs import SCHEMA_VERSION, Row
-from bcseg.records import Index, Record
+from bcseg.record import Index, Record
 from bcseg.remote import journal_of
 from bcseg.settings import Settings
 from bcseg.shards import Shard

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from bcseg.adapters.base import Info, ReadOptions
 from bcseg.errors import UsageError
 from bcseg.limits import Limits
-from bcseg.preprocess import Options
-from bcseg.records import KINDS, LESION_KINDS
+from bcseg.preprocessing import Options
+from bcseg.record import KINDS, LESION_KINDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

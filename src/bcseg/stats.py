@@ -22,7 +22,7 @@ from bcseg.published import (
     groups_in_both_parts,
     holdings,
 )
-from bcseg.records import KINDS
+from bcseg.record import KINDS
 
 UNKNOWN = "unknown"
 COLUMNS = ("laterality", "view", "birads", "density", "pathology", "split")

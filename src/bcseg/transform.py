@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bcseg.errors import RecordError
 from bcseg.raster import Patch, patch_of
-from bcseg.records import Size
+from bcseg.record import Size
 
 Pixels = NDArray[Any]
 

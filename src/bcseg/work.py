@@ -16,7 +16,7 @@ from bcseg.limits import Limits
 from bcseg.outcome import Fate, Item, Job, Outcome
 from bcseg.pairs import Row
 from bcseg.raster import Drawing
-from bcseg.records import Image, Lesion, Raster, RasterAmong, Record, Unreadable
+from bcseg.record import Image, Lesion, Raster, RasterAmong, Record, Unreadable
 from bcseg.settings import Settings
 from bcseg.source import read
 from bcseg.store import write_pair

@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 from bcseg.errors import RecordError
 from bcseg.formats.tables import Row, Table
 from bcseg.limits import DEFAULT, Limits
-from bcseg.records import Failed, Index, Lesion, Record, Shape, Unreadable
+from bcseg.record import Failed, Index, Lesion, Record, Shape, Unreadable
 from bcseg.source import Source
 
 Read = Callable[[str], bytes]  # content of a file of the source, by name

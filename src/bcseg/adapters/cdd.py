@@ -36,7 +36,7 @@ from bcseg.adapters.base import (
 from bcseg.errors import ArchiveError, RecordError
 from bcseg.formats.tables import Row, Table, read_csv, read_xlsx
 from bcseg.formats.via import read_shape
-from bcseg.records import (
+from bcseg.record import (
     Failed,
     Index,
     LeftOut,

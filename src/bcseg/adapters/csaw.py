@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from bcseg.adapters.base import Info, ReadOptions, layout_of, leaf, listed_lesions, spelling
 from bcseg.errors import ArchiveError
-from bcseg.records import LESION_KINDS, Index, Lesion, Raster, Record
+from bcseg.record import LESION_KINDS, Index, Lesion, Raster, Record
 from bcseg.source import Source
 
 INFO = Info(

@@ -35,7 +35,7 @@ from bcseg.adapters.base import (
 from bcseg.errors import ArchiveError, RecordError
 from bcseg.formats.osirix import OPEN_LINE, PENCIL, Region, read_regions
 from bcseg.formats.tables import Row, Table, read_csv, read_xls
-from bcseg.records import (
+from bcseg.record import (
     CornerLine,
     Dots,
     Failed,

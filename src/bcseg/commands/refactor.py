@@ -205,10 +205,10 @@ def refactor(
 
     [bold]Example:[/bold] bcseg refactor inbreast ./original
     """
-    from bcseg import refactor as work
+    from bcseg import conversion as work
     from bcseg.adapters.base import ReadOptions
     from bcseg.like import Earlier
-    from bcseg.preprocess import Options
+    from bcseg.preprocessing import Options
     from bcseg.settings import Settings, chosen_kinds
     from bcseg.shards import shard_of
 

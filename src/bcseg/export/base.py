@@ -15,7 +15,7 @@ from bcseg import pairs, png
 from bcseg.errors import BcsegError, UsageError
 from bcseg.pairs import PairsFolder
 from bcseg.reading import Pair, Pairs
-from bcseg.records import KINDS
+from bcseg.record import KINDS
 from bcseg.run import Progress
 from bcseg.store import copy_file, write_pair
 

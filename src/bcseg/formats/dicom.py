@@ -35,7 +35,7 @@ from bcseg.formats.images import (
     one_channel,
     reading,
 )
-from bcseg.records import Image, Laterality
+from bcseg.record import Image, Laterality
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _DEFLATED_META = re.compile(

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from bcseg.errors import RecordError
 from bcseg.formats.damage import DAMAGED
-from bcseg.records import Image, Size
+from bcseg.record import Image, Size
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -18,7 +18,7 @@ from xml.parsers.expat import ExpatError
 
 from bcseg.errors import RecordError
 from bcseg.limits import CONTOUR_BYTES, DEFAULT, Limits
-from bcseg.records import Point
+from bcseg.record import Point
 
 PENCIL, OPEN_LINE, POINT = 15, 10, 19  # OsiriX tools; 9 is an oval, 11 a closed polygon
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from bcseg.errors import RecordError
 from bcseg.limits import DEFAULT, Limits
-from bcseg.records import Circle, Dots, Ellipse, Point, Polygon, Polyline, Shape
+from bcseg.record import Circle, Dots, Ellipse, Point, Polygon, Polyline, Shape
 
 
 def read_shape(text: str, where: str, limits: Limits = DEFAULT) -> Shape | None:

@@ -15,7 +15,7 @@ from bcseg import pairs
 from bcseg.errors import UsageError
 from bcseg.pairs import PairsFolder, Row, checked_rows
 from bcseg.raster import Patch
-from bcseg.records import Size
+from bcseg.record import Size
 from bcseg.review.images import contour, patch_of_line, read_mask
 from bcseg.review.settings import Reviewing
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcseg.raster import Patch
-from bcseg.records import Size
+from bcseg.record import Size
 from bcseg.scores.shape import Scores
 
 NAMES = (

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bcseg import raster
 from bcseg.raster import Patch, patch_of
-from bcseg.records import Ellipse, Polygon, Size
+from bcseg.record import Ellipse, Polygon, Size
 
 Corruption = Callable[[Patch, NDArray[Any], np.random.Generator], Patch | None]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcseg.raster import Patch
-from bcseg.records import Size
+from bcseg.record import Size
 from bcseg.scores import checks, image, shape
 from bcseg.scores.contour import contour_of
 from bcseg.scores.neighbourhood import largest_part, neighbourhood

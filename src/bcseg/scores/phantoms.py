@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bcseg import raster
 from bcseg.raster import Patch
-from bcseg.records import Polygon
+from bcseg.record import Polygon
 
 SIDE = 320  # pixels
 _SLOPE = 3.0  # of the power spectrum of mammographic texture (Burgess 2001: 2.8 to 3)

@@ -16,7 +16,7 @@ from bcseg.errors import RecordError
 from bcseg.formats.images import decode
 from bcseg.pairs import Row
 from bcseg.raster import Patch, patch_from_rle
-from bcseg.records import Size
+from bcseg.record import Size
 from bcseg.scores.annotation import annotation_scores, outline_sha256
 from bcseg.scores.corruptions import CORRUPTIONS
 from bcseg.scores.items import Item, Measured, Result

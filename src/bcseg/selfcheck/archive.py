@@ -7,7 +7,7 @@ from typing import Any
 
 from bcseg.adapters.base import Adapter, ReadOptions
 from bcseg.formats.tables import Table, read_csv
-from bcseg.records import LESION_KINDS, Index
+from bcseg.record import LESION_KINDS, Index
 from bcseg.run import Progress
 from bcseg.source import Source, read
 

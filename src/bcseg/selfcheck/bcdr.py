@@ -11,7 +11,7 @@ import numpy as np
 from bcseg import raster
 from bcseg.formats.images import decode
 from bcseg.formats.tables import Row as TableRow
-from bcseg.records import Image, Point, Polygon, Record
+from bcseg.record import Image, Point, Polygon, Record
 from bcseg.selfcheck.archive import Archive
 from bcseg.selfcheck.measuring import Grey, Measured, grey_values, measure_all
 from bcseg.selfcheck.readings import best_reading, compare_readings, regions_off

@@ -10,8 +10,8 @@ from bcseg import adapters, raster
 from bcseg.adapters.base import ReadOptions
 from bcseg.formats.images import decode
 from bcseg.formats.osirix import Region, read_regions
-from bcseg.records import Image, Record, Unreadable
-from bcseg.records import VectorShape as Vector
+from bcseg.record import Image, Record, Unreadable
+from bcseg.record import VectorShape as Vector
 from bcseg.selfcheck.archive import Archive, read_options
 from bcseg.selfcheck.measuring import Grey, Measured, grey_values, measure_all
 from bcseg.selfcheck.readings import best_reading, compare_readings, regions_off

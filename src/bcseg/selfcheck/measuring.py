@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bcseg import executors, raster
 from bcseg.errors import RecordError
 from bcseg.pairs import Row, problem_row
-from bcseg.records import Image, Record
+from bcseg.record import Image, Record
 from bcseg.selfcheck.archive import Archive
 from bcseg.source import Source
 from bcseg.verify import workers

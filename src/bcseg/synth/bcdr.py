@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bcseg.records import Size
+from bcseg.record import Size
 from bcseg.synth.documents import workbook
 from bcseg.synth.phantom import (
     Built,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcseg.errors import UsageError
-from bcseg.records import Size
+from bcseg.record import Size
 from bcseg.synth import cbis_layouts as layouts
 from bcseg.synth.cbis_layouts import Series
 from bcseg.synth.phantom import (

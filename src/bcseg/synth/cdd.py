@@ -14,7 +14,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from bcseg.records import Size
+from bcseg.record import Size
 from bcseg.synth.documents import word_document, workbook
 from bcseg.synth.phantom import (
     Built,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcseg.records import Size
+from bcseg.record import Size
 from bcseg.synth.documents import old_workbook
 from bcseg.synth.phantom import (
     Built,

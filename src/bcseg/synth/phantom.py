@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcseg.errors import UsageError
-from bcseg.records import Size
+from bcseg.record import Size
 
 Points = NDArray[np.float64]  # (n, 2): x, y
 Mask = NDArray[np.bool_]

@@ -13,7 +13,7 @@ from bcseg.convert import convert
 from bcseg.ignoring import ignored_lesions, without
 from bcseg.outcome import Job
 from bcseg.pairs import FORMAT, PairsFolder, Row
-from bcseg.records import Record
+from bcseg.record import Record
 from bcseg.settings import settings_of
 from bcseg.source import open_source
 from bcseg.verify import workers

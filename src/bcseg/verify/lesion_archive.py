@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bcseg import pairs
-from bcseg.records import Size
+from bcseg.record import Size
 from bcseg.verify.findings import Findings, reason
 
 

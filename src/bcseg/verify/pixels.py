@@ -15,7 +15,7 @@ from bcseg.errors import RecordError
 from bcseg.ignoring import ignore_file, ignore_mask, ignored_lesions
 from bcseg.pairs import Row
 from bcseg.raster import Patch
-from bcseg.records import LESION_KINDS
+from bcseg.record import LESION_KINDS
 from bcseg.verify import workers
 from bcseg.verify.cells import whole_number
 from bcseg.verify.findings import Findings

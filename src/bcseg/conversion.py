@@ -18,7 +18,7 @@ from bcseg.errors import SourceGone
 from bcseg.ledger import unprocessed_items
 from bcseg.outcome import Job, Outcome
 from bcseg.pairs import FORMAT, remove_pair
-from bcseg.records import Record
+from bcseg.record import Record
 from bcseg.run import Run, State, Summary
 from bcseg.settings import Settings
 from bcseg.shards import at_work

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bcseg.breast import breast_region, film_parts, largest_part
 from bcseg.errors import RecordError, UsageError
 from bcseg.raster import Patch
-from bcseg.records import Image, Size
+from bcseg.record import Image, Size
 from bcseg.transform import Crop, Flip, Pad, Resize, Step, Transform
 
 Pixels = NDArray[Any]
