@@ -86,7 +86,7 @@ def _convert(work: Work) -> Outcome:
         return _without_lesion(work)
     if not work.job.write:
         return _planned(work, bool(chosen))
-    image = _decoded(work, record.image)
+    image = _of_expected_size(work, _decoded(work, record.image))
     _compare_twin(work, image)
     _compare_copies(work, image)
     work.release(record.image)
@@ -124,6 +124,29 @@ def _checked(lesions: Iterable[Lesion]) -> tuple[Lesion, ...]:
             )
         seen.add(lesion.lesion_id)
     return lesions
+
+
+def _of_expected_size(work: Work, image: Image) -> Image:
+    """Return an image of the size that the archive's tables give, if they give one.
+
+    The pixels of an image whose header has rows and columns exchanged (DDSM) are put in their
+    rows. Raises RecordError for any other size: coordinates would not fit a resized copy.
+    """
+    expected = work.record.expected_size
+    if expected is None or image.size == expected:
+        return image
+    here, there = (f"{rows} x {columns}" for rows, columns in (image.size, expected))
+    if image.size != expected[::-1]:
+        raise RecordError(
+            f"the image has {here} pixels, the archive's table says {there}: its coordinates"
+            " would not fit",
+            code="image_size",
+            where=work.record.image,
+            hint="take the original image, not a resized or cropped copy",
+        )
+    message = f"rows and columns are exchanged in the image's header: read as {there}"
+    work.warn("sides_exchanged", message, work.record.image)
+    return replace(image, pixels=image.pixels.reshape(expected))
 
 
 def _compare_copies(work: Work, image: Image) -> None:

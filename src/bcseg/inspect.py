@@ -41,7 +41,9 @@ _STRAYS = 3  # so many files of another dataset may have strayed in
 _RIVAL = 0.2  # but not with so large a share of what the best one claims
 _ASKED = 20  # DICOM headers read where no file name tells the dataset
 _HEADERS = 1000  # DICOM headers looked at for names of people, spread over the archive
-_PICTURES = (".dcm", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".pgm")
+_DICOM = (".dcm", ".dicom")
+_OTHER_IMAGES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ljpeg")
+_PICTURES = _DICOM + _OTHER_IMAGES
 _UNKNOWN = ("unknown_file", "unknown_class")  # codes of files that nobody knows what to do with
 # what file managers and operating systems leave behind
 _TRACES = re.compile(
@@ -293,7 +295,7 @@ def recognise(source: Source) -> Adapter:
 
 def _names_by_header(source: Source) -> list[str]:
     """Return names for some DICOM files as their headers would have them: by series UID."""
-    dicoms = [name for name in source.names() if name.lower().endswith(".dcm")]
+    dicoms = [name for name in source.names() if name.lower().endswith(_DICOM)]
     found = []
     for name in dicoms[:: -(-len(dicoms) // _ASKED) or 1]:
         try:
@@ -349,7 +351,7 @@ def _pictures(state: State) -> dict[str, str]:
 def _heads(source: Source, names: Iterable[str], progress: Progress) -> dict[str, _Head]:
     """Return the heads of files, read side by side."""
     names = sorted(names)
-    dicoms = [name for name in names if ending(name) not in _PICTURES[1:]]
+    dicoms = [name for name in names if ending(name) not in _OTHER_IMAGES]
     looked_at = set(dicoms[:: -(-len(dicoms) // _HEADERS) or 1])
     opened = _opener(source)
     heads = {}

@@ -21,7 +21,7 @@ SORTS = {
 }
 # an item that several records use (an image with three annotators) ends as its best fate
 _PRECEDENCE: dict[Fate, int] = {"written": 2, "failed": 1, "left_out": 0}
-_PICTURES = (".dcm", ".tif", ".tiff", ".png", ".jpg", ".jpeg")
+_PICTURES = (".dcm", ".dicom", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".pgm", ".ljpeg")
 _ROW = re.compile(r"#\d+$")  # "table.csv#12"
 NEEDED = ("image", "contour", "mask")  # sorts of items that a pair is made of
 

@@ -30,7 +30,11 @@ from bcseg.store import (
 from bcseg.text import counted
 
 # bytes written for each byte of a source image, by ending: measured on full-size images
-_GROWTH = {".dcm": 0.8, ".tif": 0.8, ".tiff": 0.8, ".png": 1.05, ".jpg": 2.5, ".jpeg": 2.5}
+_GROWTH = {
+    **dict.fromkeys((".dcm", ".dicom", ".tif", ".tiff"), 0.8),
+    **dict.fromkeys((".jpg", ".jpeg"), 2.5),
+    ".png": 1.05,
+}
 _SECONDS_PER_MB, _SECONDS_PER_PAIR = 0.025, 0.03
 _IGNORE_ALL = b"*\n"
 _MARGIN = 1.05  # of the expected size must be free on the disk

@@ -188,7 +188,8 @@ class Record:
     adapter's `lesions()` opens later, in a worker. `rows`: the table rows about this image
     ("INbreast.csv#12"). `others`: files of the source that belong to the record and are not used,
     with the reason ("cropped_image"). `left_out`: the adapter's own reason to leave the record
-    out. `free_of`: kinds that the archive itself says are absent ("*" for all lesions);
+    out. `expected_size`: (rows, columns) that the archive's tables give, on which its coordinates
+    rest. `free_of`: kinds that the archive itself says are absent ("*" for all lesions);
     `suspicious`: for a kind ("*" for all), why an image without such a lesion is not to be
     believed empty.
     """
@@ -207,6 +208,7 @@ class Record:
     annotator: str = ""
     film: bool = False
     pixel_spacing_mm: float | None = None
+    expected_size: Size | None = None
     lesions: tuple[Lesion, ...] = ()
     annotations: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()

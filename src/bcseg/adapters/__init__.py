@@ -8,7 +8,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from bcseg.adapters import bcdr, cbis, cdd, csaw, inbreast
+from bcseg.adapters import bcdr, cbis, cdd, csaw, ddsm, inbreast, mias, vindr
 from bcseg.adapters.base import Adapter
 from bcseg.errors import UsageError
 
@@ -17,7 +17,10 @@ ADAPTERS: dict[str, Adapter] = {
     "cbis": cbis,
     "cdd": cdd,
     "csaw": csaw,
+    "ddsm": ddsm,
     "inbreast": inbreast,
+    "mias": mias,
+    "vindr": vindr,
 }
 _CONTRACT = ("INFO", "claims", "index", "lesions")
 

@@ -17,8 +17,8 @@ from typing import Literal, Protocol
 from bcseg.errors import RecordError
 from bcseg.formats.tables import Row, Table
 from bcseg.limits import DEFAULT, Limits
-from bcseg.record import Failed, Index, Lesion, Record, Shape, Unreadable
-from bcseg.source import Source
+from bcseg.record import Failed, Index, Laterality, LeftOut, Lesion, Record, Shape, Unreadable
+from bcseg.source import Source, read
 
 Read = Callable[[str], bytes]  # content of a file of the source, by name
 
@@ -99,6 +99,68 @@ def shape_or_unreadable(build: Callable[[], Shape | None]) -> Shape | None:
         return build()
     except RecordError as error:
         return Unreadable(error.code, str(error.args[0]))
+
+
+def unreadable_row(row: Row, lesion_id: str) -> Lesion:
+    """Return the lesion of a damaged row; its kind cannot be read either."""
+    shape = Unreadable("unreadable_row", row.damage, any_kind=True)
+    return Lesion(lesion_id=lesion_id, kind="finding", label="", shape=shape, source=row.item)
+
+
+NO_COORDINATES = "no_coordinates"  # a table lists a lesion and does not say where it is
+
+
+def has_no_place(lesion: Lesion) -> bool:
+    """Tell whether the archive lists a lesion without saying where it is."""
+    return isinstance(lesion.shape, Unreadable) and lesion.shape.code == NO_COORDINATES
+
+
+def drawable(found: Sequence[Lesion]) -> tuple[Lesion, ...]:
+    """Return the lesions of an image without those that have no place.
+
+    Beside others of their kind these stay, so that no mask passes for all of that kind.
+    """
+    placed = {one.kind for one in found if not has_no_place(one)}
+    return tuple(one for one in found if not has_no_place(one) or one.kind in placed)
+
+
+def doubts_of(found: Sequence[Lesion]) -> dict[str, str]:
+    """Return for each kind that has no place in an image why the image is not free of it.
+
+    "*" too, if no lesion of the image has a place.
+    """
+    lost = [one for one in found if has_no_place(one)]
+    words = {one.kind: f"the table lists {one.label} and does not say where" for one in lost}
+    return words | ({"*": words[lost[0].kind]} if found and len(lost) == len(found) else {})
+
+
+def images_by_id(
+    names: Iterable[str], id_of: Callable[[str], str], originals: tuple[str, ...]
+) -> tuple[dict[str, str], list[LeftOut]]:
+    """Return the image of each id, and the others of it, left out.
+
+    `id_of`: "" for what is no image. `originals`: endings that go before converted copies.
+    """
+    images: dict[str, str] = {}
+    left_out = []
+    for name in sorted(names, key=lambda name: (ending(name) not in originals, name)):
+        image_id = id_of(name)
+        if image_id in images:
+            message = f"the same image as {images[image_id]}"
+            left_out.append(LeftOut("duplicate_image", message, (name,), image_id, "image"))
+        elif image_id:
+            images[image_id] = name
+    return images, left_out
+
+
+def same_content(source: Source, one: str, other: str) -> bool:
+    """Tell whether two files of a source are equal."""
+    return source.size(one) == source.size(other) and read(source, one) == read(source, other)
+
+
+def side_of(text: str) -> Laterality:
+    """Return the breast that an archive's word means: "LEFT", "r", ..."""
+    return "L" if text[:1].upper() == "L" else "R" if text[:1].upper() == "R" else ""
 
 
 def folder(name: str) -> str:

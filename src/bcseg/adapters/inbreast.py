@@ -28,6 +28,8 @@ from bcseg.adapters.base import (
     folder,
     layout_of,
     leaf,
+    same_content,
+    side_of,
     sound_rows,
     spelling,
     stem,
@@ -40,7 +42,6 @@ from bcseg.record import (
     Dots,
     Failed,
     Index,
-    Laterality,
     LeftOut,
     Lesion,
     Point,
@@ -179,17 +180,13 @@ def _contour_files(
         match = _CONTOURS.fullmatch(leaf(name))
         if match is None:
             continue
-        first = next((one for one in files[match[1]] if _same(source, one, name)), "")
+        first = next((one for one in files[match[1]] if same_content(source, one, name)), "")
         if first:
             message = f"the same contours as {first}"
             left_out.append(LeftOut("duplicate_contour", message, (name,), match[1], "contour"))
         else:
             files[match[1]].append(name)
     return dict(files), left_out
-
-
-def _same(source: Source, one: str, other: str) -> bool:
-    return source.size(one) == source.size(other) and read(source, one) == read(source, other)
 
 
 class _Files:
@@ -290,7 +287,7 @@ def _record(file_id: str, files: _Files, options: ReadOptions) -> Record:
         image=image,
         patient_id=patient,
         group=f"inbreast:{patient}" if patient else "",
-        laterality=_side((match[3] if match else "") or _first(rows, "laterality")),
+        laterality=side_of((match[3] if match else "") or _first(rows, "laterality")),
         view=_view((match[4] if match else "") or _first(rows, "view")),
         birads=_first(rows, "bi_rads"),
         density=_first(rows, "acr"),
@@ -306,10 +303,6 @@ def _record(file_id: str, files: _Files, options: ReadOptions) -> Record:
 
 def _first(rows: list[Row], column: str) -> str:
     return next((row.get(column) for row in rows if row.get(column)), "")
-
-
-def _side(text: str) -> Laterality:
-    return "L" if text.upper().startswith("L") else "R" if text.upper().startswith("R") else ""
 
 
 def _view(text: str) -> str:

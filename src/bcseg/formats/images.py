@@ -5,7 +5,7 @@ is checked: its size in pixels, and that it goes on to its end, because decoders
 missing from a cut file without a word.
 
 JPEG goes through Pillow: as fast as OpenCV within a tenth, with the same pixels, and without the
-lines that libjpeg writes to stderr past any log level. PNG goes through imagecodecs where that is
+lines that libjpeg writes to stderr past any log level. Lossless JPEG needs imagecodecs. PNG goes through imagecodecs where that is
 installed, which is fastest and silent, else through OpenCV.
 """
 
@@ -352,6 +352,7 @@ class JpegFrame:
 class _Segment:
     marker: int
     frame: JpegFrame | None = None
+    predictor: int = 0  # of a scan of lossless JPEG: how a sample is foretold (T.81 table H.1)
 
 
 # Entropy-coded data hold no such pair: JPEG stuffs 00 after FF, JPEG-LS a bit 0, and the restart
@@ -360,6 +361,10 @@ _JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 _SOI, _EOI, _SOS, _SOF55 = 0xD8, 0xD9, 0xDA, 0xF7
 _SEQUENTIAL = (0, 1, 3, 55)  # baseline, extended, lossless, JPEG-LS
 _NOT_SOF = (0xC4, 0xC8, 0xCC)
+_LOSSLESS = 3  # process
+# Predictors on whose first line the program that packed DDSM and today's decoders agree: its files
+# of the others (2, 3, 6, 7) come out wrong by whole grey levels, in every line, without an error.
+_AGREED_PREDICTORS = (1, 4, 5)
 
 
 def _jpeg_segments(data: bytes, name: str) -> Iterator[_Segment]:
@@ -384,7 +389,8 @@ def _jpeg_segments(data: bytes, name: str) -> Iterator[_Segment]:
                 )
             position += length
             is_frame = marker == _SOF55 or (0xC0 <= marker <= 0xCF and marker not in _NOT_SOF)
-            yield _Segment(marker, _jpeg_frame(marker, body, name) if is_frame else None)
+            frame = _jpeg_frame(marker, body, name) if is_frame else None
+            yield _Segment(marker, frame, _predictor(body) if marker == _SOS else 0)
         elif marker == _EOI:
             yield _Segment(marker)
             return
@@ -395,6 +401,12 @@ def _jpeg_frame(marker: int, body: bytes, name: str) -> JpegFrame:
         raise RecordError("the JPEG frame header is damaged", where=name)
     precision, rows, columns, components = struct.unpack_from(">BHHB", body)
     return JpegFrame(rows, columns, components, precision, marker - 0xC0)
+
+
+def _predictor(scan_header: bytes) -> int:
+    """Return Ss of a scan header (T.81 B.2.3), which is the predictor where JPEG is lossless."""
+    place = 1 + 2 * scan_header[0] if scan_header else 0
+    return scan_header[place] if place < len(scan_header) else 0
 
 
 def jpeg_frame(data: bytes, name: str) -> JpegFrame:
@@ -431,8 +443,40 @@ def check_jpeg_size(frame: JpegFrame, max_pixels: int, name: str) -> None:
 def _decode_jpeg(data: bytes, name: str, max_pixels: int) -> Image:
     frame = jpeg_frame(data, name)
     check_jpeg_size(frame, max_pixels, name)
+    if frame.process == _LOSSLESS:
+        return _decode_lossless_jpeg(data, frame, name)
     with reading(name, "JPEG"), _pillow(data, "JPEG") as image:
         return _image(_pixels_of(image, name, tolerance=JPEG_COLOUR_TOLERANCE))
+
+
+def _decode_lossless_jpeg(data: bytes, frame: JpegFrame, name: str) -> Image:
+    """Decode one grey image in a file of lossless JPEG (process 14), such as DDSM's .LJPEG."""
+    predictors = {s.predictor for s in _jpeg_segments(data, name) if s.marker == _SOS}
+    unsure = sorted(predictors.difference(_AGREED_PREDICTORS))
+    if unsure or frame.components != 1:
+        words = f"predictor {unsure[0]}" if unsure else f"{frame.components} components"
+        raise RecordError(
+            f"lossless JPEG with {words}, which cannot be decoded for certain",
+            code="unsupported_pixels",
+            where=name,
+            hint="convert it to PNG with the program that the archive names",
+        )
+    if frame.rows * frame.columns > 8 * len(data):  # each takes at least one bit (T.81 H.1.2)
+        raise RecordError("the JPEG data are cut off", code="truncated", where=name)
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise RecordError(
+            "reading lossless JPEG needs the package imagecodecs",
+            code="missing_extra",
+            where=name,
+            hint="pip install 'bcseg[codecs]'",
+        ) from error
+    with reading(name, "JPEG"):
+        pixels = imagecodecs.jpegsof3_decode(data)
+    if pixels.shape != (frame.rows, frame.columns):
+        raise RecordError(f"the JPEG data hold {pixels.shape} values", where=name)
+    return Image(pixels=pixels, bits_stored=frame.precision)
 
 
 # ---------------------------------------------------------------------------- TIFF
