@@ -2,10 +2,11 @@
 
 Layout, as the FTP server had it:
 
-    cases/cancers/cancer_01/case3013/B-3013-1.ics              the case: sizes, scanner, age, density
-                                     B_3013_1.RIGHT_MLO.LJPEG      one film, lossless JPEG
-                                     B_3013_1.RIGHT_MLO.OVERLAY    its outlines, only of abnormal films
-                                     TAPE_B_3013_1.COMB.16_PGM     a small picture of all four: not read
+    cases/cancers/cancer_01/case3013/
+      B-3013-1.ics                  the case: sizes of the films, scanner, age, density
+      B_3013_1.RIGHT_MLO.LJPEG      one film, lossless JPEG
+      B_3013_1.RIGHT_MLO.OVERLAY    its outlines, of abnormal films only
+      TAPE_B_3013_1.COMB.16_PGM     a small picture of all four: not read
 
 Folder names are not needed. Users convert the films: B_3013_1.RIGHT_MLO.png (or .LJPEG.png, .tif)
 in the place of the LJPEG, on the same grid. CBIS-DDSM holds films of the same people under other
@@ -39,7 +40,7 @@ from bcseg.source import Source, read
 INFO = Info(
     name="ddsm",
     title="DDSM (Digital Database for Screening Mammography)",
-    url="http://www.eng.usf.edu/cvprg/Mammography/Database.html",
+    url="https://www.eng.usf.edu/cvprg/Mammography/Database.html",
     licence="No licence is stated; free for research with citation (University of South Florida)",
     citation=(
         "Heath M, Bowyer K, Kopans D, et al. The Digital Database for Screening Mammography."

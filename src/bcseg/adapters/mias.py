@@ -94,7 +94,7 @@ lesions = listed_lesions
 
 
 def index(source: Source, options: ReadOptions) -> Index:
-    """Return the records of the archive; raises ArchiveError without an image or without circles."""
+    """Return the records of the archive; raises ArchiveError without an image or a table."""
     names = source.names()
     images, left_out = images_by_id(names, _film, (".pgm",))
     tables = [name for name in names if _TABLE.fullmatch(leaf(name))]

@@ -5,8 +5,8 @@ is checked: its size in pixels, and that it goes on to its end, because decoders
 missing from a cut file without a word.
 
 JPEG goes through Pillow: as fast as OpenCV within a tenth, with the same pixels, and without the
-lines that libjpeg writes to stderr past any log level. Lossless JPEG needs imagecodecs. PNG goes through imagecodecs where that is
-installed, which is fastest and silent, else through OpenCV.
+lines that libjpeg writes to stderr past any log level. Lossless JPEG needs imagecodecs. PNG goes
+through imagecodecs where that is installed, which is fastest and silent, else through OpenCV.
 """
 
 from __future__ import annotations

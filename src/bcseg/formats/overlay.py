@@ -136,11 +136,16 @@ def _abnormality(number: int, text: str) -> Abnormality:
             boundary, damage = _chain(chain, end)
             break
     cores = sum(word == "CORE" for word, _, _ in outlines)
-    closed = (
-        bool(boundary)
-        and max(abs(a - b) for a, b in zip(boundary[0], boundary[-1], strict=True)) <= 1
-    )
+    closed = _touch(boundary)
     return Abnormality(number, tuple(types), fields, boundary, closed, cores, damage)
+
+
+def _touch(points: tuple[Point, ...]) -> bool:
+    """Tell whether the last pixel of a chain is the first, or lies beside it."""
+    if not points:
+        return False
+    (x0, y0), (x1, y1) = points[0], points[-1]
+    return max(abs(x0 - x1), abs(y0 - y1)) <= 1
 
 
 def _chain(chain: str, end: str) -> tuple[tuple[Point, ...], str]:

@@ -1,4 +1,4 @@
-"""Small synthetic archives of the five datasets, each in its exact raw layout."""
+"""Small synthetic archives of the datasets, each in its exact raw layout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bcseg.errors import UsageError
-from bcseg.synth import bcdr, cbis, cdd, csaw, inbreast
+from bcseg.synth import bcdr, cbis, cdd, csaw, ddsm, inbreast, mias, vindr
 from bcseg.synth.documents import tar_folder, zip_folder
 from bcseg.synth.layouts import LAYOUTS, is_moved, rearrange
 from bcseg.synth.phantom import Built, Truth, empty_folder
@@ -23,7 +23,10 @@ BUILDERS: dict[str, Callable[..., Built]] = {
     "cbis": cbis.build,
     "cdd": cdd.build,
     "csaw": csaw.build,
+    "ddsm": ddsm.build,
     "inbreast": inbreast.build,
+    "mias": mias.build,
+    "vindr": vindr.build,
 }
 
 
@@ -41,7 +44,8 @@ def build(  # noqa: PLR0913  (the options of one command)
     """Write a synthetic archive of `dataset` into the empty folder `root`.
 
     `images`: at least 6, which the peculiarities of the archives need; fewer are made 6. `scale`: 1
-    for the real image sizes. `layout`: one of LAYOUTS, empty for the first. `quirks`: add every
+    for the real image sizes (Mini-MIAS has square images of one size, its film is scaled).
+    `layout`: one of LAYOUTS, empty for the first. `quirks`: add every
     irregularity of the real archive that can lie on a disk. `packed`: `root` then holds one file,
     <dataset>.zip or .tar.gz, and is the `root` that is returned; layout "zip" of CSAW-S
     is packed anyway. The same arguments give the same bytes, and an image does not depend on how
@@ -56,7 +60,7 @@ def build(  # noqa: PLR0913  (the options of one command)
         hint = ", ".join(LAYOUTS[dataset])
         raise UsageError(f"unknown layout {layout!r} of {dataset}", hint=hint)
     options: dict[str, Any] = {"images": images, "scale": scale, "seed": seed, "quirks": quirks}
-    if dataset == "cbis":
+    if dataset in ("cbis", "ddsm"):
         options["layout"] = layout
     packed = "zip" if layout == "zip" and not packed else packed
     if not packed:

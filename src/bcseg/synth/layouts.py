@@ -1,4 +1,4 @@
-"""The other layouts in which users hold four of the archives, made from the released one.
+"""The other layouts in which users hold the archives, made from the released one.
 
 `LAYOUTS` names those of every dataset, the default first:
 
@@ -12,6 +12,13 @@
     csaw      release   as released
               zip       one zip that holds CSAW-S/CSAW-S/CsawS
     cbis      B, A, B-old, C, D, E: see cbis_layouts
+    ddsm      release   as released
+              png       B_9002_1.LEFT_CC.png in the place of the LJPEG files (made by ddsm.py)
+    mias      kaggle    all-mias/mdb001.pgm, Info.txt above it
+              flat      all in one folder
+              png       all-mias/mdb001.png
+    vindr     release   as released
+              png       images/<study_id>/<image_id>.png, 16 bit: no pixel spacing
     cdd       release   as released
               flat      both image folders in one folder `images`
 """
@@ -25,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bcseg.synth import cbis_layouts
+from bcseg.synth import cbis_layouts, ddsm
 from bcseg.synth.documents import files_below
 from bcseg.synth.phantom import Built, encoded, write_bytes
 
@@ -34,7 +41,10 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "cbis": cbis_layouts.LAYOUTS,
     "cdd": ("release", "flat"),
     "csaw": ("release", "zip"),
+    "ddsm": ddsm.LAYOUTS,
     "inbreast": ("release", "renamed", "bare", "png"),
+    "mias": ("kaggle", "flat", "png"),
+    "vindr": ("release", "png"),
 }
 
 
@@ -70,6 +80,10 @@ def _as_png(path: Path) -> bytes:
         import tifffile
 
         return encoded(tifffile.imread(path), ".png")
+    if path.suffix == ".pgm":
+        import cv2
+
+        return encoded(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), ".png")
     import pydicom
 
     return encoded(np.asarray(pydicom.dcmread(path).pixel_array), ".png")
@@ -113,6 +127,18 @@ def _csaw_nested(name: str) -> str:
     return f"CSAW-S/CSAW-S/{name}"
 
 
+def _mias_flat(name: str) -> str:
+    return f"MIAS/{name.rsplit('/', 1)[-1]}"
+
+
+def _mias_png(name: str) -> str:
+    return name.replace(".pgm", ".png")
+
+
+def _vindr_png(name: str) -> str:
+    return name.replace(".dicom", ".png")
+
+
 def _cdd_flat(name: str) -> str:
     return f"images/{name.rsplit('/', 1)[-1]}" if name.endswith(".jpg") else name
 
@@ -123,6 +149,9 @@ _NAMES: dict[tuple[str, str], Callable[[str], str]] = {
     ("bcdr", "png"): _bcdr_png,
     ("cdd", "flat"): _cdd_flat,
     ("csaw", "zip"): _csaw_nested,
+    ("mias", "flat"): _mias_flat,
+    ("mias", "png"): _mias_png,
+    ("vindr", "png"): _vindr_png,
     ("inbreast", "renamed"): _inbreast_renamed,
     ("inbreast", "bare"): _inbreast_bare,
     ("inbreast", "png"): _inbreast_png,
