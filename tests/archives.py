@@ -20,7 +20,8 @@ import numpy as np
 from bcseg import synth
 from bcseg.cli import main
 
-DATASETS = ("bcdr", "cbis", "cdd", "csaw", "inbreast")
+DATASETS = ("bcdr", "cbis", "cdd", "csaw", "ddsm", "inbreast", "mias", "vindr")
+FIVE = ("bcdr", "cbis", "cdd", "csaw", "inbreast")  # the first: costly tests take no more
 
 
 @functools.cache

@@ -25,8 +25,8 @@ from bcseg.record import KINDS, Index, Lesion, Record
 from bcseg.source import open_source, read
 from bcseg.synth import Built
 
-DATASETS = ["bcdr", "cbis", "cdd", "csaw", "inbreast"]
-IMAGES = {"bcdr": 8, "cbis": 6, "cdd": 12, "csaw": 6, "inbreast": 7}  # all peculiarities
+DATASETS = ["bcdr", "cbis", "cdd", "csaw", "ddsm", "inbreast", "mias", "vindr"]
+IMAGES = {"bcdr": 8, "cdd": 12, "inbreast": 7, "vindr": 8}  # all peculiarities; others 6
 ALL_KINDS = frozenset(KINDS)
 # every lesion of every image
 EVERYTHING = {"cdd": {"image_type": "all"}, "csaw": {"annotator": "all"}}
@@ -42,7 +42,7 @@ def archive(factory, dataset: str) -> Built:
     key = f"{factory.getbasetemp()}/{dataset}"
     if key not in _built:
         root = factory.mktemp("archive") / dataset
-        _built[key] = synth.build(dataset, root, images=IMAGES[dataset], scale=0.1)
+        _built[key] = synth.build(dataset, root, images=IMAGES.get(dataset, 6), scale=0.1)
     return _built[key]
 
 
@@ -183,7 +183,14 @@ def test_the_registry_is_alphabetical_and_complete():
 
 @pytest.mark.parametrize(
     ("word", "dataset"),
-    [("csaw-s", "csaw"), ("CBIS-DDSM", "cbis"), ("cdd-cesm", "cdd"), ("INbreast", "inbreast")],
+    [
+        ("csaw-s", "csaw"),
+        ("CBIS-DDSM", "cbis"),
+        ("cdd-cesm", "cdd"),
+        ("INbreast", "inbreast"),
+        ("VinDr-Mammo", "vindr"),
+        ("mini-mias", "mias"),
+    ],
 )
 def test_other_names_of_a_dataset(word, dataset):
     assert adapters.get(word) is adapters.ADAPTERS[dataset]
@@ -305,8 +312,14 @@ PARTS = [
     ("cdd", r"segmentations_v2\.csv$", "no table of regions"),
     ("csaw", r"/\d+_\d+\.png$", "no image named like"),
     ("csaw", r"/\d+_\d+_.+\.png$", "no mask named like"),
+    ("ddsm", r"\.LJPEG$", "no image named like"),
+    ("ddsm", r"\.(OVERLAY|ics)$", "no outline named like"),
     ("inbreast", r"\.dcm$", "no image named like"),
     ("inbreast", r"AllXML/", "no contour file named like"),
+    ("mias", r"\.pgm$", "no image named like"),
+    ("mias", r"Info\.txt$", "no table of circles"),
+    ("vindr", r"\.dicom$", "no image named like"),
+    ("vindr", r"finding_annotations\.csv$", "no table of boxes"),
 ]
 
 
@@ -320,13 +333,18 @@ def test_an_archive_without_a_needed_part_is_refused(
         index_of(dataset, root)
 
 
+VINDR = "3d2e9e3d7db397198f50d67c5c1ee398"  # L CC of the first examination
+
 # one file taken away: (what, which records lose their image or a lesion)
 SINGLE = [
     ("bcdr", r"img_3_4_1_LCC\.tif$", "patient_3_study_4_img_3_4_1_LCC"),
     ("cbis", r"Mass-Training_P_90001_LEFT_CC/.*full mammogram", "Mass-Training_P_90001_LEFT_CC"),
     ("cdd", r"P2_R_DM_CC\.jpg$", "P2_R_DM_CC"),
     ("csaw", r"^CsawS/anonymized_dataset/012/012_0\.png$", "train_012_0"),
+    ("ddsm", r"A_9001_1\.LEFT_CC\.LJPEG$", "A_9001_1_LEFT_CC"),
     ("inbreast", r"53100127_.*\.dcm$", "53100127"),
+    ("mias", r"mdb002\.pgm$", "mdb002"),
+    ("vindr", f"{VINDR}\\.dicom$", VINDR),
 ]
 
 
@@ -419,7 +437,10 @@ def written(tmp_path_factory):
 
     def get(dataset: str) -> Output:
         if dataset not in known:
-            others = {"csaw": [k for k in KINDS if k not in ("pectoral_muscle",)]}
+            others = {
+                "csaw": [k for k in KINDS if k != "pectoral_muscle"],
+                "vindr": ["skin", "nipple"],
+            }
             kinds = every_kind("pectoral_muscle", *others.get(dataset, ()))
             options = [
                 word
@@ -458,7 +479,14 @@ def test_the_written_lesions_are_those_that_were_drawn(dataset, tmp_path_factory
             label,
             "1",
         ), key
-        assert Path(row["source"].split("#")[0]).suffix in (".csv", ".xml", ".png", ".dcm")
+        assert Path(row["source"].split("#")[0]).suffix in {
+            ".csv",
+            ".xml",
+            ".png",
+            ".dcm",
+            ".txt",
+            ".OVERLAY",
+        }
         assert row["source"].split("#")[0] == truth.source or truth.source in row["source"], key
 
 
@@ -486,6 +514,8 @@ def outline_of(truth: synth.Truth, size: tuple[int, int], shift: float) -> shape
     """Return the exact region of a truth, within the image; pixel centres are whole numbers."""
     rows, columns = size
     points = np.array(truth.points) - shift
+    if truth.source == "Info.txt":
+        points[0][1] = 1023 - points[0][1]  # y counts from the lowest row
     if truth.geometry in ("ellipse", "circle"):
         turn = np.linspace(0, 2 * np.pi, 20_000, endpoint=False)
         circle = np.column_stack([np.cos(turn), np.sin(turn)]) * (1 + 1e-6)  # its edge belongs
@@ -515,7 +545,7 @@ def pixels_of(region: shapely.Geometry, size: tuple[int, int]) -> np.ndarray:
     return mask[: size[0], : size[1]]
 
 
-@pytest.mark.parametrize("dataset", ["bcdr", "cdd", "inbreast"])
+@pytest.mark.parametrize("dataset", ["bcdr", "cdd", "ddsm", "inbreast", "mias", "vindr"])
 def test_masks_are_the_drawn_outlines(dataset, tmp_path_factory, written):
     done = written(dataset)
     shift = 0.5 if dataset == "inbreast" else 0.0  # its files count pixel corners
@@ -534,7 +564,7 @@ def test_masks_are_the_drawn_outlines(dataset, tmp_path_factory, written):
         # a spline is drawn here with other steps than there: a pixel or two on the very edge
         allowed = 0.02 * region.length if truth.geometry == "spline" else 0
         assert wrong <= allowed, (record, lesion, wrong)
-    assert len(seen) >= (1 if dataset == "bcdr" else 4)
+    assert len(seen) >= (4 if dataset in ("cdd", "inbreast") else 1)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

@@ -1,4 +1,4 @@
-"""The two-minute tour: synthetic archives of all five datasets, refactored, selected, checked."""
+"""The two-minute tour: five synthetic archives, refactored, selected, checked."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from bcseg.settings import Settings
 from bcseg.store import write_atomic
 
 _MARK = ".bcseg-demo"
+_DATASETS = ("bcdr", "cbis", "cdd", "csaw", "inbreast")  # those of segmentation, not boxes
 _IMAGES, _SCALE = 8, 0.25
 _ON_SHEET = 2  # pairs a dataset
 
@@ -58,7 +59,7 @@ def tour(folder: Path, *, jobs: int, say: Callable[[str], None]) -> Tour:
     _clear(folder)
     root, chosen = folder / "bcseg-data", folder / "bcseg-selected"
     wrong: list[str] = []
-    for name in adapters.ADAPTERS:
+    for name in _DATASETS:
         source = folder / "original" / name
         built = synth.build(name, source, images=_IMAGES, scale=_SCALE)
         say(f"$ bcseg refactor {name} {source} -o {root}")

@@ -51,7 +51,8 @@ _TRACES = re.compile(
 )
 # published numbers of contours, as the lines count them, by the adapter's sort of contour
 _CONTOURS = frozenset(
-    {"contour_files", "regions", "abnormalities", "D01_outlines", "D02_outlines", "F01_outlines"}
+    {"contour_files", "regions", "abnormalities", "boxes"}
+    | {"D01_outlines", "D02_outlines", "F01_outlines"}
 )
 
 Verdict = Literal["complete", "partial"]
@@ -596,6 +597,8 @@ def _fault(state: State, record: Record, heads: Mapping[str, _Head]) -> str:
     if any(heads[name].size is None for name in needed):
         return "unreadable"
     image = heads[record.image].size
+    if image and record.expected_size and sorted(image) != sorted(record.expected_size):
+        return "image_size"
     fits = {name: _fits(heads[name].size, image) for name in needed}
     good = all(
         (any if isinstance(shape, RasterAmong) else all)(fits[name] for name in shape.files)

@@ -112,7 +112,7 @@ def index(source: Source, options: ReadOptions) -> Index:
         for film in films
     )
     overviews = [
-        LeftOut("image_variant", "a small picture of all four films", (name,), "", "image")
+        LeftOut("image_variant", "a small picture of all four films", (name,))
         for name in names
         if _OVERVIEW.fullmatch(leaf(name))
     ]

@@ -224,7 +224,7 @@ def _record(image_id: str, image: str, rows: Sequence[Row], facts: Sequence[Row]
         lesions=lesions,
         rows=tuple(row.item for row in (*rows, *facts) if row.item not in drawn),
         left_out="" if image else "no_image",
-        free_of=("*",) if rows and not found else (),
+        free_of=("*",) if rows and not found and birads == "1" else (),
         suspicious=_doubts(found, birads),
     )
 
@@ -281,7 +281,10 @@ def _box(row: Row) -> Shape:
 
 
 def _doubts(found: Sequence[Lesion], birads: str) -> Mapping[str, str]:
-    """Return why an image is not to be believed free of kinds that have no box in it."""
-    if not found and birads not in ("", "1"):
+    """Return why an image is not to be believed free of kinds that have no box in it.
+
+    Below BI-RADS 3 nothing is drawn, which says nothing about a breast of BI-RADS 2.
+    """
+    if not found and birads not in ("", "1", "2"):
         return {"*": f"no box, but BI-RADS {birads}"}
     return doubts_of(found)

@@ -32,7 +32,10 @@ MASK, PIXELS, RUN = "What the mask holds", "How images are treated", "How to run
 
 def refactor(
     dataset: Annotated[
-        str, typer.Argument(help="bcdr, cbis, cdd, csaw, inbreast, or a Python file.")
+        str,
+        typer.Argument(
+            help="bcdr, cbis, cdd, csaw, ddsm, inbreast, mias, vindr, or a Python file."
+        ),
     ],
     source: Annotated[
         Path,

@@ -12,7 +12,9 @@ from bcseg.console import out
 
 
 def synth(
-    dataset: Annotated[str, typer.Argument(help="bcdr, cbis, cdd, csaw or inbreast.")],
+    dataset: Annotated[
+        str, typer.Argument(help="bcdr, cbis, cdd, csaw, ddsm, inbreast, mias or vindr.")
+    ],
     folder: Annotated[
         Path, typer.Argument(parser=disk, metavar="FOLDER", help="Empty or new folder.")
     ],
@@ -26,7 +28,8 @@ def synth(
         str,
         typer.Option(
             help="bcdr: sets, flat, png; cbis: B, A, B-old, C, D, E; cdd: release, flat; csaw: "
-            "release, zip; inbreast: release, renamed, bare, png. The first is the default.",
+            "release, zip; ddsm: release, png; inbreast: release, renamed, bare, png; mias: kaggle, "
+            "flat, png; vindr: release, png. The first is the default.",
             show_default=False,
         ),
     ] = "",

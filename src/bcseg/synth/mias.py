@@ -159,9 +159,7 @@ def _truths(plan: _Plan, circles: list[tuple[int, int, int] | None]) -> list[Tru
             points=((placed[0], placed[1]), (placed[2], placed[2])),
             source="Info.txt",
         )
-        for number, (circle, placed) in enumerate(
-            zip(plan.circles, circles, strict=True), start=1
-        )
+        for number, (circle, placed) in enumerate(zip(plan.circles, circles, strict=True), start=1)
         if placed
     ]
 
