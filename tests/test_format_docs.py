@@ -1,4 +1,4 @@
-"""The pages about the five archives agree with the code, the known irregularities and the counts.
+"""The pages about the archives agree with the code, the known irregularities and the counts.
 
 Tables that repeat data of the package are compared cell by cell: a failure shows what to write.
 The console sessions of the pages are run, and a line "..." stands for any lines.
@@ -22,13 +22,16 @@ from bcseg.source import open_source
 from test_docs import codes_in_document
 
 REPOSITORY = Path(__file__).parent.parent
-QUIRKS = Path(__file__).parent / "data" / "quirks.csv"
+QUIRKS = [Path(__file__).parent / "data" / name for name in ("quirks.csv", "quirks_more.csv")]
 NAMES = {
     "bcdr": "BCDR",
     "cbis": "CBIS-DDSM",
     "cdd": "CDD-CESM",
     "csaw": "CSAW-S",
+    "ddsm": "DDSM",
     "inbreast": "INbreast",
+    "mias": "MIAS",
+    "vindr": "VinDr-Mammo",
 }
 LAYOUTS = [(name, layout) for name in DATASETS for layout in synth.LAYOUTS[name]]
 _LONGEST_LINE = 110
@@ -61,9 +64,16 @@ def words(text: str) -> str:
 # ------------------------------------------------------------------------------ tables of data
 
 
+def all_quirks() -> list[dict[str, str]]:
+    found = []
+    for path in QUIRKS:
+        with path.open(encoding="utf-8", newline="") as file:
+            found += list(csv.DictReader(file))
+    return found
+
+
 def quirks_of(name: str) -> list[dict[str, str]]:
-    with QUIRKS.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["dataset"] == NAMES[name]]
+    return [row for row in all_quirks() if row["dataset"] == NAMES[name]]
 
 
 @every_page
@@ -74,8 +84,7 @@ def test_every_irregularity_is_in_the_page(name):
 
 
 def test_every_irregularity_is_of_a_dataset_with_a_page():
-    with QUIRKS.open(encoding="utf-8", newline="") as file:
-        assert {row["dataset"] for row in csv.DictReader(file)} == set(NAMES.values())
+    assert {row["dataset"] for row in all_quirks()} == set(NAMES.values())
 
 
 @every_page

@@ -34,6 +34,13 @@ LAYOUTS = {
     ("cdd", "flat"): "flat: both kinds of image in one folder",
     ("csaw", "release"): "as published",
     ("csaw", "zip"): "as published",
+    ("ddsm", "release"): "as published: LJPEG",
+    ("ddsm", "png"): "converted images",
+    ("mias", "kaggle"): "as published: PGM",
+    ("mias", "flat"): "as published: PGM",
+    ("mias", "png"): "converted images",
+    ("vindr", "release"): "as published: DICOM",
+    ("vindr", "png"): "converted images",
     ("inbreast", "release"): "as released",
     ("inbreast", "renamed"): "renamed folders",
     ("inbreast", "bare"): "bare file numbers: patients unknown",
@@ -416,7 +423,7 @@ def test_a_file_that_is_no_dicom_identifies_nobody():
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_films_may_show_labels(dataset):
     notes = " ".join(inspect(original(dataset)).notes)
-    assert ("burnt-in labels" in notes) == (dataset in ("bcdr", "cbis"))
+    assert ("burnt-in labels" in notes) == (dataset in ("bcdr", "cbis", "ddsm", "mias"))
 
 
 # ------------------------------------------------------------------------------ the real listing

@@ -1,6 +1,6 @@
-"""Every known irregularity of the five archives, one test each.
+"""Every known irregularity of the first five archives, one test each.
 
-data/quirks.csv lists them. `expected` is the reaction that the list asks for; where bcseg does
+data/quirks.csv lists them, data/quirks_more.csv those of the later archives with their tests. `expected` is the reaction that the list asks for; where bcseg does
 better by its own rules, `instead` says how, and the test holds it to that.
 """
 
@@ -1245,6 +1245,16 @@ def test_every_quirk_of_the_list_is_tested_row_for_row():
     assert [(one.dataset, one.quirk, one.expected) for one in QUIRKS] == listed(TABLE)
     assert len({one.check for one in QUIRKS}) == len(QUIRKS)
     assert all(one.made for one in QUIRKS)
+
+
+def test_every_quirk_of_the_later_archives_names_its_test():
+    with (TABLE.parent / "quirks_more.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    for row in rows:
+        module, _, name = row["test"].partition("::")
+        text = (TABLE.parent.parent / module).read_text(encoding="utf-8")
+        assert f"\ndef {name}(" in text, row["test"]
 
 
 def test_the_list_is_the_newest():

@@ -27,7 +27,10 @@ from bcseg.errors import UsageError
 from bcseg.record import KINDS
 from bcseg.synth import cbis, phantom
 
-DATASETS = ["bcdr", "cbis", "cdd", "csaw", "inbreast"]
+DATASETS = ["bcdr", "cbis", "cdd", "csaw", "ddsm", "inbreast", "mias", "vindr"]
+
+
+IMAGE = r"\.(tif|jpg|png|dcm|dicom|pgm|LJPEG)$"
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_images(name, 
     )
     assert first == again
     random = [
-        path for path in first if re.search(r"\.(tif|jpg|dcm)$|/\d+_\d+(_cancer)?\.png$", path)
+        path
+        for path in first
+        if re.search(r"\.(tif|jpg|dcm|dicom|pgm|LJPEG)$|/\d+_\d+(_cancer)?\.png$", path)
     ]
     assert len(random) >= 6
     assert not {first[path] for path in random} & set(other.values())
@@ -78,7 +83,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_images(name, 
 def test_more_images_leave_the_others_as_they_are(name, archives, tmp_path):
     few = files(synth.build(name, tmp_path / "few").root)
     many = files(archives[name].root)
-    images = [path for path in few if re.search(r"\.(tif|jpg|png|dcm)$", path)]
+    images = [path for path in few if re.search(IMAGE, path)]
     assert [path for path in images if few[path] != many[path]] == []
     assert len(many) > len(few)
 
@@ -103,7 +108,7 @@ def test_an_empty_folder_and_a_missing_one_are_taken_a_file_is_not(tmp_path):
 @pytest.mark.parametrize(
     ("dataset", "options"),
     [
-        ("ddsm", {}),
+        ("ddsm-other", {}),
         ("cdd", {"scale": 0.0}),
         ("cdd", {"scale": 1.5}),
         ("cdd", {"images": 0}),
@@ -132,15 +137,19 @@ def test_truths_are_unique_use_known_words_and_name_a_file(name, archives):
 def test_images_is_the_number_of_images_and_at_least_six(name, archives, tmp_path):
     assert archives[name].images == 12
     built = synth.build(name, tmp_path / "one", images=1, scale=0.1)
-    assert built.images == 6
+    least = 8 if name == "ddsm" else 6  # whole cases, and there are two at least
+    assert built.images == least
     pattern = {
         "bcdr": r".*\.tif",
         "cbis": r".*full mammogram images-\d+/1-1\.dcm",
         "cdd": r".*\.jpg",
         "csaw": r".*anonymized_dataset/\d+/\d+_\d+\.png",
+        "ddsm": r".*\.LJPEG",
         "inbreast": r".*\.dcm",
+        "mias": r".*\.pgm",
+        "vindr": r".*\.dicom",
     }[name]
-    assert sum(bool(re.fullmatch(pattern, path)) for path in files(built.root)) == 6
+    assert sum(bool(re.fullmatch(pattern, path)) for path in files(built.root)) == least
 
 
 def test_scale_one_has_the_real_sizes(tmp_path):
@@ -831,6 +840,13 @@ FILES = {
     rf"|anonymized_dataset/(\d{{3}})/\2_\d+{CLASSES}?\.png"
     rf"|test_data/(anonymized_dataset/(\d{{3}})/\6_\d+|annotator_[123]/(\d{{3}})/\7_\d+{CLASSES})"
     r"\.png)",
+    ("ddsm", "png"): r"DDSM_README|cases/(cancer|benign|normal)s/\w+_\d\d/case(\d{4})/"
+    r"([A-D]-\2-1\.ics|TAPE_[A-D]_\2_1\.COMB\.16_PGM"
+    r"|[A-D]_\2_1\.(LEFT|RIGHT)_(CC|MLO)\.(png|OVERLAY))",
+    ("mias", "flat"): r"MIAS/(mdb\d{3}\.pgm|Info\.txt|README|Licence\.txt)",
+    ("mias", "png"): r"Info\.txt|all-mias/(mdb\d{3}\.png|README|Licence\.txt)",
+    ("vindr", "png"): r"(finding|breast-level)_annotations\.csv|metadata\.csv|LICENSE\.txt"
+    r"|images/[0-9a-f]{32}/[0-9a-f]{32}\.png",
     ("inbreast", "renamed"): r"inbreast_release_1\.0/(INbreast\.(csv|pdf)|README\.txt"
     r"|(alldicoms|allxml|allroi|medicalreports|pectoralmuscle/pectoral_muscle_(xml|roi))/\w+"
     r"\.(dcm|xml|roi|txt))",
@@ -944,7 +960,7 @@ def quirky(tmp_path_factory):
 def test_quirks_are_added_to_an_archive_and_change_no_image(name, quirky, tmp_path):
     plain = files(synth.build(name, tmp_path / "plain", scale=0.1).root)
     odd = files(quirky[name].root)
-    images = [path for path in plain if re.search(r"\.(tif|jpg|png|dcm|xml)$", path)]
+    images = [path for path in plain if re.search(IMAGE + r"|\.xml$", path)]
     assert [path for path in images if plain[path] != odd[path]] == []
     assert len(odd) > len(plain)
     again = files(synth.build(name, tmp_path / "again", scale=0.1, quirks=True).root)

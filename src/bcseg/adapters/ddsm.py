@@ -47,7 +47,7 @@ INFO = Info(
         " Proceedings of the Fifth International Workshop on Digital Mammography, 212-218 (2001)."
         " Medical Physics Publishing, ISBN 1-930524-00-5"
     ),
-    restricted=False,
+    restricted=True,  # no licence is stated
     layout=(
         "cases/cancers/cancer_01/case3013/B-3013-1.ics\n"
         "cases/cancers/cancer_01/case3013/B_3013_1.RIGHT_MLO.LJPEG\n"
