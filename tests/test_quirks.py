@@ -1,7 +1,8 @@
 """Every known irregularity of the first five archives, one test each.
 
-data/quirks.csv lists them, data/quirks_more.csv those of the later archives with their tests. `expected` is the reaction that the list asks for; where bcseg does
-better by its own rules, `instead` says how, and the test holds it to that.
+data/quirks.csv lists them, data/quirks_more.csv those of the later archives with their tests.
+`expected` is the reaction that the list asks for; where bcseg does better by its own rules,
+`instead` says how, and the test holds it to that.
 """
 
 from __future__ import annotations

@@ -12,10 +12,11 @@ from bcseg.records import Polygon, Unreadable
 from test_adapters import archive, convert, copy_of, index_of
 
 STUDY = "0" * 32
-HEADER = (
-    "study_id series_id image_id laterality view_position height width breast_birads"
-    " breast_density finding_categories finding_birads xmin ymin xmax ymax split"
-).split()
+HEADER = [
+    *("study_id", "series_id", "image_id", "laterality", "view_position", "height", "width"),
+    *("breast_birads", "breast_density", "finding_categories", "finding_birads"),
+    *("xmin", "ymin", "xmax", "ymax", "split"),
+]
 DEFAULTS = {
     "study_id": STUDY, "series_id": "1" * 32, "laterality": "L", "view_position": "MLO",
     "height": "60", "width": "40", "breast_birads": "BI-RADS 4", "breast_density": "DENSITY C",

@@ -134,7 +134,7 @@ def _is_document(name: str) -> bool:
 
 def _read_table(data: bytes, name: str) -> Table:
     """Return the lines that begin with the number of a film, as rows."""
-    rows = []
+    rows: list[Row] = []
     for line in decode_text(data, name).splitlines():
         cells = line.split()
         match = _IMAGE.fullmatch(cells[0]) if cells else None

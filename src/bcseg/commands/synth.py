@@ -28,8 +28,8 @@ def synth(
         str,
         typer.Option(
             help="bcdr: sets, flat, png; cbis: B, A, B-old, C, D, E; cdd: release, flat; csaw: "
-            "release, zip; ddsm: release, png; inbreast: release, renamed, bare, png; mias: kaggle, "
-            "flat, png; vindr: release, png. The first is the default.",
+            "release, zip; ddsm: release, png; inbreast: release, renamed, bare, png; mias: "
+            "kaggle, flat, png; vindr: release, png. The first is the default.",
             show_default=False,
         ),
     ] = "",

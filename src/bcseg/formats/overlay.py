@@ -57,7 +57,8 @@ class Case:
 
 def read_case(data: bytes, name: str) -> Case:
     """Read an .ics file; raises RecordError (unreadable_table) if it lists no film."""
-    films, words = [], {}
+    films: list[FilmFacts] = []
+    words: dict[str, str] = {}
     for line in decode_text(data, name).splitlines():
         match = _FILM.fullmatch(line.strip())
         if match:
@@ -121,7 +122,8 @@ def read_overlay(data: bytes, name: str) -> tuple[Abnormality, ...]:
 
 
 def _abnormality(number: int, text: str) -> Abnormality:
-    types, fields = [], {}
+    types: list[str] = []
+    fields: dict[str, str] = {}
     for line in text.splitlines():
         key, _, rest = line.strip().partition(" ")
         if key == "LESION_TYPE":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -250,10 +251,7 @@ def _chain(points: Points) -> list[tuple[int, int]]:
 
 
 def _code(chain: list[tuple[int, int]]) -> str:
-    steps = [
-        str(_STEPS[x1 - x0, y1 - y0])
-        for (x0, y0), (x1, y1) in zip(chain[:-1], chain[1:], strict=True)
-    ]
+    steps = [str(_STEPS[x1 - x0, y1 - y0]) for (x0, y0), (x1, y1) in itertools.pairwise(chain)]
     return f"{chain[0][0]} {chain[0][1]} {' '.join(steps)} #"
 
 

@@ -83,7 +83,7 @@ def _as_png(path: Path) -> bytes:
     if path.suffix == ".pgm":
         import cv2
 
-        return encoded(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), ".png")
+        return encoded(np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)), ".png")
     import pydicom
 
     return encoded(np.asarray(pydicom.dcmread(path).pixel_array), ".png")

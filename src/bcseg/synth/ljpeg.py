@@ -56,12 +56,14 @@ def _differences(pixels: NDArray[np.uint16], precision: int) -> NDArray[np.int64
     found = np.diff(values, axis=1, prepend=0)
     found[1:, 0] = values[1:, 0] - values[:-1, 0]
     found[0, 0] = values[0, 0] - (1 << (precision - 1))
-    return (found + 32768) % 65536 - 32768  # T.81 H.1.2.1: modulo 2^16
+    # T.81 H.1.2.1: modulo 2^16
+    return np.asarray((found + 32768) % 65536 - 32768, dtype=np.int64)
 
 
 def _sizes(differences: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return how many bits each difference takes (T.81 table H.2); -32768 stands for 32768."""
-    return np.ceil(np.log2(np.abs(differences) + 1)).astype(np.int64)
+    sizes: NDArray[np.int64] = np.ceil(np.log2(np.abs(differences) + 1)).astype(np.int64)
+    return sizes
 
 
 def _codes() -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -126,7 +126,9 @@ def build(
     empty_folder(root)
     plans = [_plan(number) for number in range(max(images, 6))]
     plans += _QUIRKS if quirks else ()
-    truths, findings, breasts = [], [], []
+    truths: list[Truth] = []
+    findings: list[Sequence[object]] = []
+    breasts: list[Sequence[object]] = []
     for plan in plans:
         view = View(scaled(plan.size, scale), plan.side, plan.projection)
         corners = [_corners(view, box) for box in plan.boxes]
@@ -135,7 +137,7 @@ def build(
         facts = _facts(plan, view.size)
         findings += _finding_rows(plan, facts, corners)
         breasts.append([*facts, plan.split])
-    tables = {
+    tables: dict[str, tuple[Sequence[object], Iterable[Sequence[object]]]] = {
         "finding_annotations.csv": ([*_FACTS, *_FINDING, "split"], findings),
         "breast-level_annotations.csv": ([*_FACTS, "split"], breasts),
         "metadata.csv": (["SOP Instance UID", "Modality"], [[p.image_id, "MG"] for p in plans]),
