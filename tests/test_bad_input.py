@@ -14,7 +14,7 @@ import cv2
 import pytest
 
 from archives import (
-    DATASETS,
+    FIVE,
     bcseg,
     codes,
     content,
@@ -28,7 +28,7 @@ from archives import (
     rows,
 )
 
-each_dataset = pytest.mark.parametrize("dataset", DATASETS)
+each_dataset = pytest.mark.parametrize("dataset", FIVE)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def adapters_layout(dataset: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("dataset", "resembled"), [(a, b) for a in DATASETS for b in DATASETS if a != b]
+    ("dataset", "resembled"), [(a, b) for a in FIVE for b in FIVE if a != b]
 )
 def test_the_archive_of_another_dataset(refactor, dataset, resembled):
     code, folder, out, err = refactor(dataset, original(resembled))

@@ -10,7 +10,7 @@ import shutil
 import cv2
 import pytest
 
-from archives import DATASETS, copy_of, finished, original
+from archives import FIVE, copy_of, finished, original
 from bcseg import synth
 from bcseg.pairs import PROBLEM_COLUMNS
 
@@ -215,7 +215,7 @@ def test_a_place_without_pairs_is_named(run, tmp_path, command):
 def five(tmp_path_factory):
     """Return a root with the pairs of all five datasets."""
     folder = tmp_path_factory.mktemp("five")
-    for dataset in DATASETS:
+    for dataset in FIVE:
         shutil.copytree(finished(dataset), folder / dataset)
     return folder
 
@@ -226,7 +226,7 @@ def test_the_statistics_of_five_datasets(run, five, monkeypatch, columns):
     code, text, _ = run("stats", five)
     assert code == 0
     heads = [line.split()[0] for line in text.splitlines() if line[:1].strip()]
-    assert heads[:5] == list(DATASETS)
+    assert heads[:5] == list(FIVE)
     assert "published" in text
     assert "calc train: images" in text
     reasons = [line for line in text.splitlines() if line.startswith("    (")]
@@ -238,7 +238,7 @@ def test_the_statistics_as_a_document(run, five):
     code, text, _ = run("stats", five, "--json")
     document = json.loads(text)
     assert code == 0
-    assert [one["dataset"] for one in document["datasets"]] == list(DATASETS)
+    assert [one["dataset"] for one in document["datasets"]] == list(FIVE)
     for one in document["datasets"]:
         for figure in one["published"]:
             assert figure["source"]

@@ -78,8 +78,8 @@ def test_it_runs_as_script_and_as_module(module):
         ["refactor", "inbreast", "x", "--window", "5"],
         ["refactor", "inbreast", "x", "--colour"],
         ["select"],
-        ["synth", "mias", "folder"],
-        ["datasets", "mias"],
+        ["synth", "embed", "folder"],
+        ["datasets", "embed"],
     ],
 )
 def test_wrong_usage_is_2_and_says_what(run, tmp_path, monkeypatch, words):

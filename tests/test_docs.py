@@ -23,6 +23,7 @@ _INDIRECT = {
     "no_image",
     "image_type_not_chosen",
     "no_such_annotator",
+    "no_coordinates",
     "kind_not_chosen",
     "other_annotator",
     "cropped_image",

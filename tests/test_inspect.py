@@ -353,7 +353,8 @@ def test_refactor_writes_what_was_said(dataset, look, tmp_path):
     assert sum(said["failed"].values()) == len({row["record_id"] for row in failed})
     assert set(said["failed"]) == {row["code"] for row in failed}
     written = sum(path.stat().st_size for path in folder.rglob("*.png"))
-    assert written / 4 < said["bytes"] < written * 4
+    most = 40 if dataset == "mias" else 4  # a small film in a black square of the real size
+    assert written / 4 < said["bytes"] < written * most
     assert said["minutes"] >= 0
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from archives import (
-    DATASETS,
+    FIVE,
     annotation_sha256,
     archive,
     bcseg,
@@ -56,7 +56,7 @@ TABLES = {
     "left_out.csv": PROBLEMS,
 }
 
-each_dataset = pytest.mark.parametrize("dataset", DATASETS)
+each_dataset = pytest.mark.parametrize("dataset", FIVE)
 
 
 # ------------------------------------------------------------------------------ the folder

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from archives import DATASETS, finished
+from archives import FIVE, finished
 from bcseg import pairs
 
 
@@ -33,7 +33,7 @@ def kept(row):
     return np.isin(np.arange(1, raw.size + 1).reshape(raw.shape), where)
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", FIVE)
 @pytest.mark.parametrize(
     "options",
     [

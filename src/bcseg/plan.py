@@ -34,6 +34,7 @@ _GROWTH = {
     **dict.fromkeys((".dcm", ".dicom", ".tif", ".tiff"), 0.8),
     **dict.fromkeys((".jpg", ".jpeg"), 2.5),
     ".png": 1.05,
+    ".pgm": 0.4,
 }
 _SECONDS_PER_MB, _SECONDS_PER_PAIR = 0.025, 0.03
 _IGNORE_ALL = b"*\n"

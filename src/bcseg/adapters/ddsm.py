@@ -55,6 +55,7 @@ INFO = Info(
     ),
     # DDSM_README of August 2000: 2,620 cases of four films
     published={"images": 10480, "patients": 2620},
+    default_kinds=("mass",),
     aliases=("ddsm-original",),
 )
 

@@ -55,6 +55,7 @@ INFO = Info(
     layout="all-mias/mdb001.pgm\nInfo.txt",
     # readme: films of 161 patients, in pairs
     published={"images": 322, "patients": 161},
+    default_kinds=("mass",),
     aliases=("mini-mias",),
 )
 

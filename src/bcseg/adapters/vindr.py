@@ -72,6 +72,7 @@ INFO = Info(
     ),
     # the paper: 5,000 examinations of four views; boxes: rows with corners in the table of findings
     published={"images": 20000, "examinations": 5000, "boxes": 2254},
+    default_kinds=("mass",),
     aliases=("vindr-mammo",),
 )
 
