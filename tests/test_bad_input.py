@@ -91,9 +91,7 @@ def adapters_layout(dataset: str) -> list[str]:
     return adapters.get(dataset).INFO.layout.splitlines()
 
 
-@pytest.mark.parametrize(
-    ("dataset", "resembled"), [(a, b) for a in FIVE for b in FIVE if a != b]
-)
+@pytest.mark.parametrize(("dataset", "resembled"), [(a, b) for a in FIVE for b in FIVE if a != b])
 def test_the_archive_of_another_dataset(refactor, dataset, resembled):
     code, folder, out, err = refactor(dataset, original(resembled))
     assert (code, out) == (2, "")

@@ -9,6 +9,7 @@ from bcseg import synth
 from bcseg.errors import RecordError
 from bcseg.formats.images import decode
 from bcseg.formats.overlay import read_case, read_overlay
+from bcseg.limits import CONTOUR_BYTES, Limits
 from bcseg.records import Polygon, Unreadable
 from bcseg.synth.ljpeg import encode
 from test_adapters import archive, convert, copy_of, index_of, lesions_of, records_of, replace_in
@@ -95,12 +96,22 @@ def test_a_chain_of_several_lines_and_of_windows():
         ("10 20 2", "10 20 -2", "damaged"),
         ("10 20 2 2 2 4 4 6 6 6 0 #", "10 #", "damaged"),
         ("BOUNDARY", "BORDER", "no boundary"),
+        ("10 20 2", "10 " + "9" * 5000 + " 2", "damaged"),
     ],
 )
 def test_damaged_outlines(old, new, why):
     (one,) = read_overlay(OVERLAY.replace(old, new).encode(), "")
     assert why in one.damage
     assert one.boundary == ()
+
+
+def test_limits():
+    (one,) = read_overlay(OVERLAY.encode(), "", Limits(points=10))
+    assert "the limit is 10" in one.damage
+    for read in (read_overlay, read_case):
+        with pytest.raises(RecordError) as error:
+            read(b" " * (CONTOUR_BYTES + 1), "")
+        assert error.value.code == "too_large"
 
 
 def test_fewer_abnormalities_than_announced():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import struct
 import warnings
 import zipfile
@@ -12,7 +13,14 @@ import openpyxl
 import pytest
 
 from bcseg.errors import RecordError
-from bcseg.formats.tables import decode_text, normalise_header, read_csv, read_xls, read_xlsx
+from bcseg.formats.tables import (
+    decode_text,
+    normalise_header,
+    read_csv,
+    read_words,
+    read_xls,
+    read_xlsx,
+)
 
 
 def cells(table):
@@ -265,3 +273,14 @@ def test_without_its_package_an_old_workbook_says_what_to_install(monkeypatch):
         read_xls(b"", "INbreast.xls")
     assert caught.value.code == "missing_extra"
     assert "pip install" in caught.value.hint
+
+
+def test_cells_apart_by_blanks():
+    data = b"Title line\nKEY A B\n\nx1 1  2\r\nx2\tonly\n* x3\nx4 1 2 3\n"
+    found = read_words(data, "t.txt", ("key", "a", "b"), re.compile(r"x\d"))
+    assert [(row.item, row.cells) for row in found.rows] == [
+        ("t.txt#1", {"key": "x1", "a": "1", "b": "2"}),
+        ("t.txt#2", {"key": "x2", "a": "only"}),
+        ("t.txt#3", {"key": "x4", "a": "1", "b": "2"}),
+    ]
+    assert found.rows[1].raw("b") == ""

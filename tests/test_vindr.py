@@ -70,7 +70,8 @@ NO_BOX = {"xmin": "", "ymin": "", "xmax": "", "ymax": "", "finding_birads": ""}
         ("['Nipple Retraction']", "nipple", "Nipple Retraction"),
         ("['Something New']", "finding", "Something New"),
         ("Mass", "mass", "Mass"),
-        ("['Mass'", "finding", "['Mass'"),
+        ("['Mass'", "mass", "Mass"),
+        ("[\"Mass\", 'Asymmetry']", "mass", "Mass, Asymmetry"),
     ],
 )  # fmt: skip
 def test_categories_and_kinds(images, cell, kind, label):

@@ -130,7 +130,9 @@ def index(source: Source, options: ReadOptions) -> Index:
 def lesions(record: Record, read: Read, options: ReadOptions) -> tuple[Lesion, ...]:
     """Return the abnormalities of the overlays; raises RecordError if one cannot be read."""
     return tuple(
-        _lesion(one, name) for name in record.annotations for one in read_overlay(read(name), name)
+        _lesion(one, name)
+        for name in record.annotations
+        for one in read_overlay(read(name), name, options.limits)
     )
 
 
@@ -232,7 +234,7 @@ def _record(
 
 def _number(text: str) -> str:
     """Return a whole number as text; "" for zeros, which mean that it is unknown."""
-    return str(int(text)) if text.isdecimal() and int(text) else ""
+    return str(int(text)) if re.fullmatch(r"0*[1-9][0-9]{0,2}", text) else ""
 
 
 def _lesion(one: Abnormality, name: str) -> Lesion:

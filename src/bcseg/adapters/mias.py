@@ -20,6 +20,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bcseg.adapters.base import (
     NO_COORDINATES,
@@ -37,7 +38,7 @@ from bcseg.adapters.base import (
     worst_pathology,
 )
 from bcseg.errors import ArchiveError
-from bcseg.formats.tables import Row, Table, decode_text
+from bcseg.formats.tables import Row, read_words
 from bcseg.records import Circle, Index, Lesion, Record, Shape, Unreadable
 from bcseg.source import Source, read
 
@@ -107,10 +108,10 @@ def index(source: Source, options: ReadOptions) -> Index:
             where=str(source.location),
             hint="put it beside the images: without it every film would seem to be normal",
         )
-    table = _read_table(read(source, tables[0]), tables[0])
+    table = read_words(read(source, tables[0]), tables[0], _COLUMNS, _IMAGE)
     rows: defaultdict[str, list[Row]] = defaultdict(list)
     for row in table.rows:
-        rows[row.raw("refnum")].append(row)
+        rows[row.raw("refnum").lower()].append(replace(row, damage=_damage(row)))
     films = sorted(images.keys() | rows.keys())
     records = tuple(_record(film, images.get(film, ""), rows[film]) for film in films)
     return Index(
@@ -133,26 +134,13 @@ def _is_document(name: str) -> bool:
     return plain.startswith(("readme", "licen")) or ending(name) == ".txt"
 
 
-def _read_table(data: bytes, name: str) -> Table:
-    """Return the lines that begin with the number of a film, as rows."""
-    rows: list[Row] = []
-    for line in decode_text(data, name).splitlines():
-        cells = line.split()
-        match = _IMAGE.fullmatch(cells[0]) if cells else None
-        if match:
-            cells[0] = f"mdb{match[1]}"
-            item = f"{name}#{len(rows) + 1}"
-            named = dict(zip(_COLUMNS, cells, strict=False))
-            rows.append(Row(item, named, _damage(cells)))
-    return Table(name, _COLUMNS, tuple(rows))
-
-
-def _damage(cells: Sequence[str]) -> str:
+def _damage(row: Row) -> str:
     """Return why a row cannot be used, "" if it can."""
-    if len(cells) < 3 or cells[2] not in {"NORM", *_KINDS}:
-        return f"the row names no class of lesion: {' '.join(cells)[:60]!r}"
-    if cells[2] != "NORM" and (len(cells) < 4 or cells[3] not in _SEVERITY):
-        return f"the row does not say benign or malignant: {' '.join(cells)[:60]!r}"
+    line = " ".join(row.cells.values())[:60]
+    if row.raw("class") not in {"NORM", *_KINDS}:
+        return f"the row names no class of lesion: {line!r}"
+    if row.raw("class") != "NORM" and row.raw("severity") not in _SEVERITY:
+        return f"the row does not say benign or malignant: {line!r}"
     return ""
 
 

@@ -15,7 +15,6 @@ not told: an examination stands for one.
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 from collections import defaultdict
@@ -82,6 +81,7 @@ _BREASTS = re.compile(r"breast[_-]level[_-]annotations.*\.csv", re.IGNORECASE)
 _OTHERS = re.compile(r"metadata.*\.csv|licen[cs]e.*|sha256sums.*|readme.*|index\.html", re.I)
 _DICOM = (".dicom", ".dcm")
 _ENDINGS = (*_DICOM, ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_QUOTED = re.compile(r"""(['"])(.*?)\1""")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _NOTHING = "no finding"
 
@@ -237,17 +237,15 @@ def _first(rows: Iterable[Row], column: str) -> str:
 def _size(rows: Iterable[Row]) -> Size | None:
     """Return (rows, columns) of the image as the tables give them."""
     sides = [_first(rows, column).removesuffix(".0") for column in ("height", "width")]
-    return (int(sides[0]), int(sides[1])) if all(side.isdecimal() for side in sides) else None
+    known = all(re.fullmatch(r"[0-9]{1,6}", side) for side in sides)
+    return (int(sides[0]), int(sides[1])) if known else None
 
 
 def _categories(row: Row) -> list[str]:
     """Return the categories of a row, in lower case; the cell is a Python list, or one word."""
     text = row.raw("finding_categories")
-    try:
-        words = ast.literal_eval(text) if text.startswith("[") else [text]
-    except (ValueError, SyntaxError):
-        words = [text]
-    cleaned = [" ".join(str(word).split()).lower() for word in words]
+    quoted = [word for _, word in _QUOTED.findall(text)] if text.startswith("[") else []
+    cleaned = [" ".join(word.split()).lower() for word in quoted or [text.strip("[]")]]
     return [word for word in cleaned if word] or [_NOTHING]
 
 

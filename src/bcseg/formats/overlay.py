@@ -19,17 +19,18 @@ from dataclasses import dataclass
 
 from bcseg.errors import RecordError
 from bcseg.formats.tables import decode_text
+from bcseg.limits import CONTOUR_BYTES, DEFAULT, Limits
 from bcseg.records import Point, Size
 
 _STEPS = ((0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1))
-_MOST_STEPS = 1_000_000  # of one outline; the border of the largest film has about 16,000 pixels
 _MICRONS = (10.0, 400.0)  # scanners of film
 _FILM = re.compile(
     r"(?P<film>(?:LEFT|RIGHT)_(?:CC|MLO))\s+LINES\s+(?P<rows>\d{1,6})"
-    r"\s+PIXELS_PER_LINE\s+(?P<columns>\d{1,6})(?:\s+BITS_PER_PIXEL\s+(?P<bits>\d+))?"
-    r"(?:\s+RESOLUTION\s+(?P<microns>\d+(?:\.\d+)?))?\s*(?P<overlay>(?:NON_)?OVERLAY)?\s*"
+    r"\s+PIXELS_PER_LINE\s+(?P<columns>\d{1,6})(?:\s+BITS_PER_PIXEL\s+(?P<bits>\d{1,3}))?"
+    r"(?:\s+RESOLUTION\s+(?P<microns>\d{1,6}(?:\.\d{1,6})?))?\s*(?P<overlay>(?:NON_)?OVERLAY)?\s*"
 )
-_ABNORMALITY = re.compile(r"^\s*ABNORMALITY\s+(\d+)\s*$", re.MULTILINE)
+_ABNORMALITY = re.compile(r"^\s*ABNORMALITY\s+(\d{1,6})\s*$", re.MULTILINE)
+_NUMBER = re.compile(r"[0-9]{1,6}")
 _OUTLINE = re.compile(r"\b(BOUNDARY|CORE)\b([^#A-Za-z]*)(#?)")
 
 
@@ -57,6 +58,7 @@ class Case:
 
 def read_case(data: bytes, name: str) -> Case:
     """Read an .ics file; raises RecordError (unreadable_table) if it lists no film."""
+    _check_bytes(data, name)
     films: list[FilmFacts] = []
     words: dict[str, str] = {}
     for line in decode_text(data, name).splitlines():
@@ -70,6 +72,15 @@ def read_case(data: bytes, name: str) -> Case:
         message = "no line about a film (LEFT_CC LINES ... PIXELS_PER_LINE ...)"
         raise RecordError(message, code="unreadable_table", where=name)
     return Case(tuple(films), words)
+
+
+def _check_bytes(data: bytes, name: str) -> None:
+    if len(data) > CONTOUR_BYTES:
+        raise RecordError(
+            f"{len(data):,} bytes are too many for a text file of a case",
+            code="too_large",
+            where=name,
+        )
 
 
 def _facts(match: re.Match[str]) -> FilmFacts:
@@ -101,16 +112,17 @@ class Abnormality:
     damage: str = ""
 
 
-def read_overlay(data: bytes, name: str) -> tuple[Abnormality, ...]:
+def read_overlay(data: bytes, name: str, limits: Limits = DEFAULT) -> tuple[Abnormality, ...]:
     """Return the abnormalities of an .OVERLAY file, those too that cannot be drawn.
 
     Raises RecordError (unreadable_contour) if there are fewer than it announces.
     """
+    _check_bytes(data, name)
     text = decode_text(data, name)
-    announced = re.search(r"TOTAL_ABNORMALITIES\s+(\d+)", text)
+    announced = re.search(r"TOTAL_ABNORMALITIES\s+(\d{1,6})\b", text)
     parts = _ABNORMALITY.split(text)[1:]  # number, text, number, text, ...
     pairs = zip(parts[::2], parts[1::2], strict=True)
-    found = tuple(_abnormality(int(number), part) for number, part in pairs)
+    found = tuple(_abnormality(int(number), part, limits) for number, part in pairs)
     if announced is None or len(found) < int(announced[1]):
         said = "no number of abnormalities" if announced is None else f"{announced[1]} of them"
         raise RecordError(
@@ -121,7 +133,7 @@ def read_overlay(data: bytes, name: str) -> tuple[Abnormality, ...]:
     return found
 
 
-def _abnormality(number: int, text: str) -> Abnormality:
+def _abnormality(number: int, text: str, limits: Limits) -> Abnormality:
     types: list[str] = []
     fields: dict[str, str] = {}
     for line in text.splitlines():
@@ -135,7 +147,7 @@ def _abnormality(number: int, text: str) -> Abnormality:
     damage = "the abnormality has no boundary"
     for word, chain, end in outlines:
         if word == "BOUNDARY":
-            boundary, damage = _chain(chain, end)
+            boundary, damage = _chain(chain, end, limits)
             break
     cores = sum(word == "CORE" for word, _, _ in outlines)
     closed = _touch(boundary)
@@ -150,14 +162,16 @@ def _touch(points: tuple[Point, ...]) -> bool:
     return max(abs(x0 - x1), abs(y0 - y1)) <= 1
 
 
-def _chain(chain: str, end: str) -> tuple[tuple[Point, ...], str]:
+def _chain(chain: str, end: str, limits: Limits) -> tuple[tuple[Point, ...], str]:
     """Return the pixels of a chain code, or why it is none."""
-    numbers = [int(word) for word in chain.split() if word.isdecimal()][: _MOST_STEPS + 1]
+    words = chain.split()
     if not end:
         return (), "the chain code is cut off: no # at its end"
-    if len(numbers) != len(chain.split()) or len(numbers) < 2:
+    if len(words) < 2 or not all(_NUMBER.fullmatch(word) for word in words):
         return (), "the chain code is damaged"
-    x, y, *steps = numbers
+    if len(words) > limits.points:
+        return (), f"{len(words):,} points, the limit is {limits.points:,} (--max-points)"
+    x, y, *steps = (int(word) for word in words)
     if max(steps, default=0) > 7:
         return (), "the chain code holds a direction above 7"
     points = [(float(x), float(y))]

@@ -102,6 +102,22 @@ def read_csv(data: bytes, name: str, *, delimiter: str = "") -> Table:
         ) from error
 
 
+def read_words(data: bytes, name: str, columns: Sequence[str], first: re.Pattern[str]) -> Table:
+    """Read a table whose cells are apart by blanks, of lines whose first cell matches `first`.
+
+    Cells beyond the last column are in none; a row may have fewer than there are columns.
+    """
+    _check_bytes(len(data), TABLE_BYTES, name)
+    text = decode_text(data, name)
+    lines = (cells for line in _lines(text, name) if (cells := line.split()))
+    wanted = _counted((cells for cells in lines if first.fullmatch(cells[0])), name)
+    rows = tuple(
+        Row(f"{name}#{number}", dict(zip(columns, cells, strict=False)))
+        for number, cells in enumerate(wanted, start=1)
+    )
+    return Table(name, tuple(columns), rows)
+
+
 def _check_bytes(size: int, most: int, name: str) -> None:
     if size > most:
         raise RecordError(f"{size:,} bytes are too many for a table", code="too_large", where=name)
