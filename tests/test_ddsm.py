@@ -10,7 +10,7 @@ from bcseg.errors import RecordError
 from bcseg.formats.images import decode
 from bcseg.formats.overlay import read_case, read_overlay
 from bcseg.limits import CONTOUR_BYTES, Limits
-from bcseg.records import Polygon, Unreadable
+from bcseg.record import Polygon, Unreadable
 from bcseg.synth.ljpeg import encode
 from test_adapters import archive, convert, copy_of, index_of, lesions_of, records_of, replace_in
 

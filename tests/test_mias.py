@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bcseg import synth
-from bcseg.records import Circle, Unreadable
+from bcseg.record import Circle, Unreadable
 from test_adapters import convert, index_of, records_of
 
 HEAD = "REFNUM BG CLASS SEVERITY X Y RADIUS \n"

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bcseg.records import Polygon, Unreadable
+from bcseg.record import Polygon, Unreadable
 from test_adapters import archive, convert, copy_of, index_of
 
 STUDY = "0" * 32

@@ -34,7 +34,7 @@ from bcseg.adapters.base import (
 )
 from bcseg.errors import ArchiveError, RecordError
 from bcseg.formats.overlay import Abnormality, FilmFacts, read_case, read_overlay
-from bcseg.records import Failed, Index, LeftOut, Lesion, Polygon, Record, Shape, Unreadable
+from bcseg.record import Failed, Index, LeftOut, Lesion, Polygon, Record, Shape, Unreadable
 from bcseg.source import Source, read
 
 INFO = Info(

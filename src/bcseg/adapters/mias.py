@@ -39,7 +39,7 @@ from bcseg.adapters.base import (
 )
 from bcseg.errors import ArchiveError
 from bcseg.formats.tables import Row, read_words
-from bcseg.records import Circle, Index, Lesion, Record, Shape, Unreadable
+from bcseg.record import Circle, Index, Lesion, Record, Shape, Unreadable
 from bcseg.source import Source, read
 
 INFO = Info(

@@ -37,7 +37,7 @@ from bcseg.adapters.base import (
 )
 from bcseg.errors import ArchiveError, RecordError
 from bcseg.formats.tables import Row, Table, read_csv
-from bcseg.records import (
+from bcseg.record import (
     Failed,
     Index,
     Lesion,

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from bcseg.errors import RecordError
 from bcseg.formats.tables import decode_text
 from bcseg.limits import CONTOUR_BYTES, DEFAULT, Limits
-from bcseg.records import Point, Size
+from bcseg.record import Point, Size
 
 _STEPS = ((0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1))
 _MICRONS = (10.0, 400.0)  # scanners of film

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bcseg.records import Size
+from bcseg.record import Size
 from bcseg.synth.ljpeg import encode
 from bcseg.synth.phantom import (
     Built,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bcseg.records import Size
+from bcseg.record import Size
 from bcseg.synth.phantom import (
     Built,
     Spot,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bcseg.records import Size
+from bcseg.record import Size
 from bcseg.synth.phantom import (
     Built,
     Spot,
