@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from archives import DATASETS, finished
+from archives import FIVE, finished
 from bcseg import pairs
 from bcseg.export import FORMATS
 from bcseg.reading import read
@@ -39,7 +39,7 @@ def everything(tmp_path_factory):
     """All five datasets, split by patient."""
     from bcseg.split import Splitting, split_pairs
 
-    root = root_of(tmp_path_factory.mktemp("all"), *DATASETS)
+    root = root_of(tmp_path_factory.mktemp("all"), *FIVE)
     split_pairs(root, Splitting(one_group=True, test=0.3, val=0.2))
     return root
 
@@ -56,7 +56,7 @@ def test_every_export_opens_with_the_licences_and_is_hidden_from_git(
 ):
     _, err = export(run, format_, everything, tmp_path / "out")
     text = (tmp_path / "out/LICENCE.txt").read_text()
-    for dataset in DATASETS:
+    for dataset in FIVE:
         assert (everything / dataset / "LICENCE.txt").read_text() in text
     assert (tmp_path / "out/.gitignore").read_text() == "*\n"
     assert f"{FORMATS[format_].TITLE} cannot carry" in err
