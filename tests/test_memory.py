@@ -31,4 +31,4 @@ def test_arrays_are_not_fetched_anew():
         words = [sys.executable, "-c", FAULTS.format(keep=keep)]
         return int(subprocess.run(words, capture_output=True, check=True, text=True).stdout)
 
-    assert faults(True) * 4 < faults(False)
+    assert faults(True) * 2 < faults(False)

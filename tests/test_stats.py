@@ -62,7 +62,8 @@ def folder(path, records, lesions=(), left_out=(), problems=(), **document):
         pairs.PROBLEMS: problems,
     }
     for table, content in rows.items():
-        (path / table).write_bytes(pairs.table_bytes(table, content))
+        words = [{key: str(value) for key, value in row.items()} for row in content]
+        (path / table).write_bytes(pairs.table_bytes(table, words))
     options = {"kinds": ["mass"], "with_empty": ""} | document.pop("options", {})
     full = {"dataset": "mine", "title": "My archive", "options": options} | document
     pairs.write_document(path / pairs.DATASET, full)

@@ -209,6 +209,7 @@ def _end_with(parent: BaseProcess) -> None:
 def _stop(pool: ProcessPoolExecutor) -> None:
     """Stop the workers at once: what they were doing is not waited for."""
     processes = list((getattr(pool, "_processes", None) or {}).values())
+    manager = getattr(pool, "_executor_manager_thread", None)
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
         if process.is_alive():
@@ -218,3 +219,5 @@ def _stop(pool: ProcessPoolExecutor) -> None:
         if process.is_alive():
             process.kill()
             process.join()
+    if manager is not None:  # at the exit of Python it must not meet a pipe that is half closed
+        manager.join(_PATIENCE)
