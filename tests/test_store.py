@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import errno
-import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from bcseg import store
-from bcseg.errors import RecordError, UsageError
+from bcseg.errors import RecordError
 from bcseg.store import (
     Journal,
-    Lock,
     OutputError,
-    is_trace,
     remove_parts,
     write_atomic,
     write_pair,
@@ -92,11 +84,6 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path):
     remove_parts(tmp_path)
     files = (path for path in tmp_path.rglob("*") if path.is_file())
     assert sorted(path.relative_to(tmp_path).as_posix() for path in files) == sorted(kept)
-
-
-def test_traces_of_a_killed_start():
-    names = (".lock", ".lock.1.part", "images", ".git", "a.part", ".journal.jsonl")
-    assert [name for name in names if is_trace(name)] == [".lock", ".lock.1.part"]
 
 
 # ------------------------------------------------------------------------------ journal
@@ -187,105 +174,3 @@ def test_a_disk_that_refuses_the_journal(journal, monkeypatch):
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(OutputError, match=r"cannot write .journal.jsonl: Input/output error"):
         journal.append("r4", entry())
-
-
-# ------------------------------------------------------------------------------ lock
-
-
-def test_a_lock_is_there_while_it_is_held(tmp_path):
-    with Lock(tmp_path):
-        text = json.loads((tmp_path / ".lock").read_text())
-        assert (text["host"], text["pid"]) == (socket.gethostname(), os.getpid())
-        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
-    assert not list(tmp_path.iterdir())
-
-
-def test_folders_made_for_nothing_are_removed(tmp_path):
-    with Lock(tmp_path / "a" / "b"):
-        assert (tmp_path / "a" / "b").is_dir()
-    assert not (tmp_path / "a").exists()
-    with Lock(tmp_path / "a" / "b"):
-        (tmp_path / "a" / "mine").write_text("")
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["mine"]
-
-
-def test_a_folder_that_was_there_stays(tmp_path):
-    with Lock(tmp_path):
-        pass
-    assert tmp_path.is_dir()
-
-
-@pytest.mark.parametrize("links", [True, False])
-def test_a_live_run_keeps_its_lock(tmp_path, monkeypatch, links):
-    if not links:  # as on some network and memory-card file systems
-
-        def refuse(*_: object) -> None:
-            raise OSError(errno.EPERM, "Operation not permitted")
-
-        monkeypatch.setattr("bcseg.store.os.link", refuse)
-    with Lock(tmp_path):
-        text = (tmp_path / ".lock").read_text()
-        # another process, as it seems: this one's parent
-        (tmp_path / ".lock").write_text(text.replace(str(os.getpid()), str(os.getppid())))
-        with pytest.raises(UsageError) as caught, Lock(tmp_path):
-            pytest.fail("two runs at once")
-        assert f"process {os.getppid()} on {socket.gethostname()}" in str(caught.value)
-        assert "delete" in caught.value.hint
-        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
-
-
-def test_the_lock_of_another_host_is_never_broken(tmp_path):
-    text = json.dumps({"host": "elsewhere", "pid": 2**22 + 1})
-    (tmp_path / ".lock").write_text(text)
-    with pytest.raises(UsageError, match="on elsewhere"), Lock(tmp_path):
-        pytest.fail("broken")
-    assert (tmp_path / ".lock").read_text() == text
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', "dead", "own"])
-def test_a_stale_lock_is_taken_over(tmp_path, text):
-    if text == "dead":
-        process = subprocess.Popen([sys.executable, "-c", ""])
-        process.wait()
-        text = json.dumps({"host": socket.gethostname(), "pid": process.pid})
-    elif text == "own":  # of a run before the machine, or container, started anew
-        text = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
-    (tmp_path / ".lock").write_text(text)
-    with Lock(tmp_path):
-        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
-    assert not (tmp_path / ".lock").exists()
-
-
-def test_a_folder_that_cannot_be_made(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot write to the output folder"):
-        Lock(tmp_path / "file" / "deep").__enter__()
-
-
-def test_two_that_find_a_dead_lock_do_not_both_take_it(tmp_path, monkeypatch):
-    """The second has read the dead lock, and takes it away when the first has put its own there."""
-    (tmp_path / ".lock").write_text("")
-    first = Lock(tmp_path)
-    looked = store.refuse_running
-
-    def overtaken(folder: Path) -> str:
-        text = looked(folder)
-        monkeypatch.setattr(store, "refuse_running", looked)
-        first.__enter__()
-        other = {"host": "elsewhere", "pid": 7, "time": 0}
-        (folder / ".lock").write_text(json.dumps(other))  # this process would be taken for dead
-        return text
-
-    monkeypatch.setattr(store, "refuse_running", overtaken)
-    with pytest.raises(UsageError, match="process 7 on elsewhere"):
-        Lock(tmp_path).__enter__()
-    assert json.loads((tmp_path / ".lock").read_text())["pid"] == 7
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
-
-
-def test_a_lock_that_was_taken_away_is_missed(tmp_path):
-    with Lock(tmp_path) as lock:
-        lock.check()
-        (tmp_path / ".lock").unlink()
-        with pytest.raises(UsageError, match="just begun"):
-            lock.check()

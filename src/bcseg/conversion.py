@@ -16,6 +16,7 @@ from bcseg.cloud import is_cloud
 from bcseg.convert import check_source, start_worker, work_on
 from bcseg.errors import SourceGone
 from bcseg.ledger import unprocessed_items
+from bcseg.lock import lock_path
 from bcseg.outcome import Job, Outcome
 from bcseg.pairs import FORMAT, remove_pair
 from bcseg.record import Record
@@ -23,7 +24,7 @@ from bcseg.run import Run, State, Summary
 from bcseg.settings import Settings
 from bcseg.shards import at_work
 from bcseg.source import UNPACKED, open_source
-from bcseg.store import lock_path, remove_parts
+from bcseg.store import remove_parts
 
 __all__ = ["Run", "Summary", "refactor", "survey"]
 

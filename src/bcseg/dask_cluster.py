@@ -26,7 +26,7 @@ from typing import Any, Generic, TypeVar
 
 from bcseg import __version__
 from bcseg.errors import EXIT_FINDINGS, BcsegError, UsageError
-from bcseg.store import PART
+from bcseg.lock import PART
 
 T = TypeVar("T")
 C = TypeVar("C")

@@ -18,13 +18,14 @@ from bcseg import __version__, pairs
 from bcseg.closing import Tables, close, collect, summary, write_log, write_whole
 from bcseg.cloud import is_cloud
 from bcseg.errors import UsageError
+from bcseg.lock import PART
 from bcseg.outcome import Outcome
 from bcseg.parts import Part, read_part, read_rest
 from bcseg.remote import journal_of
 from bcseg.run import Summary
 from bcseg.settings import differences
 from bcseg.shards import Shard, at_work, found
-from bcseg.store import PART, Journal, remove_parts, remove_tree
+from bcseg.store import Journal, remove_parts, remove_tree
 
 _NAMED = 8  # shards that a message names
 

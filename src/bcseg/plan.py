@@ -12,6 +12,7 @@ from bcseg import adapters, executors, pairs
 from bcseg.adapters.base import Adapter, packed_hint
 from bcseg.errors import ArchiveError, RecordError, UsageError
 from bcseg.ledger import NEEDED, file_of, unprocessed_items
+from bcseg.lock import is_trace
 from bcseg.record import Index, Record
 from bcseg.remote import identity_of, journal_of
 from bcseg.run import Run, State
@@ -22,7 +23,6 @@ from bcseg.source import Source, is_tar, read
 from bcseg.store import (
     file_sizes,
     free_bytes,
-    is_trace,
     remove_parts,
     remove_tree,
     write_atomic,

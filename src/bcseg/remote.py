@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import tempfile
 import time
 import uuid
@@ -21,7 +20,8 @@ from typing import Any
 from bcseg import store
 from bcseg.cloud import CloudPath, StorageError
 from bcseg.errors import EXIT_FINDINGS
-from bcseg.store import Journal, Lock, OutputError, refuse_running
+from bcseg.lock import Lock, holder, refuse_running
+from bcseg.store import Journal, OutputError
 
 _PARTS = ".journal"  # folder of the journal's parts
 _WHOLE = "-whole"  # ends the name of a part that takes the place of all before it
@@ -59,9 +59,14 @@ class CloudLock(Lock):
 
     def __enter__(self) -> Lock:
         self._take()
+        self._heart.start()
         return self
 
+    def _beat(self) -> None:
+        self._object.write_bytes(self._mine.encode())
+
     def __exit__(self, *about: object) -> None:
+        self._still()
         error = about[1]
         if isinstance(error, StorageError):
             error.exit_code = EXIT_FINDINGS  # something may be written by now
@@ -72,8 +77,7 @@ class CloudLock(Lock):
                 raise
 
     def _take(self) -> None:
-        me = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
-        self._mine = json.dumps(me | {"run": uuid.uuid4().hex})
+        self._mine = json.dumps(holder(os.environ) | {"run": uuid.uuid4().hex})
         for _ in range(2):
             try:
                 if self._object.exists():

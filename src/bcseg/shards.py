@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bcseg.errors import UsageError
+from bcseg.lock import refuse_running
 from bcseg.pairs import SHARDS
 from bcseg.remote import lock_of
-from bcseg.store import refuse_running
 
 _NAME = re.compile(r"([0-9]+)-of-([0-9]+)")
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, the journal of a run, its lock."""
+"""Files that are whole or not there: atomic writes, the journal of a run."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import stat
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from bcseg.cloud import CloudPath, is_cloud
-from bcseg.errors import EXIT_FINDINGS, BcsegError, RecordError, UsageError
+from bcseg.errors import EXIT_FINDINGS, BcsegError, RecordError
+from bcseg.lock import LOCK, PART, Lock
 
-PART = ".part"
-_LOCK = ".lock"
 _JOURNAL = ".journal.jsonl"
 _FIELDS = {"id", "fate", "key", "files", "stamps", "written"}  # of every line about a record
 _SIDE_BY_SIDE = 16  # objects fetched at once
@@ -97,14 +94,14 @@ def built_whole(place: Path) -> Generator[Path, None, None]:
             for path in part.iterdir():  # what a killed run left; the lock is ours
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
-                elif path.name != _LOCK:
+                elif path.name != LOCK:
                     path.unlink()
             yield part
             with _refusals_of(place):
                 if place.is_dir():
                     place.rmdir()
                 part.rename(place)
-                (place / _LOCK).unlink(missing_ok=True)
+                (place / LOCK).unlink(missing_ok=True)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
@@ -194,141 +191,6 @@ def free_bytes(folder: Path) -> float:
         return float("inf")
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(place).free
-
-
-def is_trace(name: str) -> bool:
-    """Tell whether a name is that of a lock or a temporary file: all that a killed start leaves."""
-    return name == _LOCK or (name.startswith(".") and name.endswith(PART))
-
-
-class Lock:
-    """The right to write to a folder: one run at a time; folders that stay empty are removed.
-
-    The lock file names host and process. A lock whose process is gone on this host is taken over;
-    one of another host is never broken. Raises UsageError if the folder cannot be had.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = lock_path(folder)
-        self._mine = ""
-        self._made: list[Path] = []
-
-    def __enter__(self) -> Lock:
-        folder = self._path.parent
-        self._made = [path for path in (folder, *folder.parents) if not path.exists()]
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._take()
-        except OSError as error:
-            self._remove_empty()
-            raise UsageError(
-                f"cannot write to the output folder: {error.strerror or error}",
-                where=str(folder),
-                hint="name another place with --out",
-            ) from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._path.unlink(missing_ok=True)
-        self._remove_empty()
-
-    def _take(self) -> None:
-        me = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
-        self._mine = json.dumps(me)
-        part = self._path.with_name(f"{_LOCK}.{secrets.token_hex(4)}{PART}")
-        for _ in range(2):
-            try:
-                part.write_text(self._mine, encoding="utf-8")
-                _link(part, self._path, self._mine)  # whole at once: nobody reads a part of it
-                return
-            except FileExistsError:
-                self._bury(refuse_running(self._path.parent))
-            finally:
-                part.unlink(missing_ok=True)
-        raise self._lost()
-
-    def _bury(self, dead: str) -> None:
-        """Take a dead lock away; one that somebody else has put in its place meanwhile stays."""
-        grave = self._path.with_name(f"{_LOCK}.{secrets.token_hex(4)}{PART}")
-        with contextlib.suppress(FileNotFoundError):
-            self._path.rename(grave)
-            if grave.read_text(encoding="utf-8", errors="replace") != dead:
-                with contextlib.suppress(FileExistsError):
-                    _link(grave, self._path, grave.read_text(encoding="utf-8"))
-        grave.unlink(missing_ok=True)
-
-    def check(self) -> None:
-        """Raise UsageError if the lock is not ours any more: its folder was moved away."""
-        try:
-            if self._path.read_text(encoding="utf-8") == self._mine:
-                return
-        except OSError:
-            pass
-        raise self._lost()
-
-    def _lost(self) -> UsageError:
-        return UsageError(
-            "another bcseg run has just begun here",
-            where=str(self._path.parent),
-            hint="the same command again",
-        )
-
-    def _remove_empty(self) -> None:
-        for path in self._made:
-            try:
-                path.rmdir()
-            except OSError:
-                return  # in use, which is the rule
-
-
-def lock_path(folder: Path) -> Path:
-    """Return the lock file of a folder."""
-    return folder / _LOCK
-
-
-def refuse_running(folder: Path) -> str:
-    """Raise UsageError if a run that may be alive holds the lock of a folder.
-
-    Returns what stands in the lock of a dead one, "" if there is none.
-    """
-    path = lock_path(folder)
-    text = ""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-        other = json.loads(text)
-        host, pid = str(other["host"]), int(other["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return text  # none, or torn by a crash while it was written
-    if host == socket.gethostname() and (pid == os.getpid() or not _alive(pid)):
-        return text
-    raise UsageError(
-        f"another bcseg run is writing here (process {pid} on {host})",
-        where=str(folder),
-        hint=f"wait for it; if it is dead for sure, delete {path}",
-    )
-
-
-def _link(part: Path, path: Path, text: str) -> None:
-    """Make `path` of the finished `part`; raises FileExistsError if it is there."""
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-
-
-def _alive(pid: int) -> bool:
-    if os.name == "nt":
-        return True  # there signal 0 is Ctrl-C: nobody can be asked
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 class Journal:

@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from bcseg.lock import PART
 from bcseg.review.entries import Entry, Key, current_entries
 from bcseg.review.journal import Journal, refusal
 from bcseg.review.table import entries_of_table, table_bytes
-from bcseg.store import PART
 
 
 class Decisions:

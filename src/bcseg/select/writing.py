@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bcseg import __version__, pairs
 from bcseg.errors import UsageError
+from bcseg.lock import LOCK, PART, Lock
 from bcseg.pairs import SCHEMA_VERSION
 from bcseg.select.as_manifest import selection_table
 from bcseg.select.options import Selecting
@@ -17,7 +18,7 @@ from bcseg.select.part import Part
 from bcseg.select.plan import Plan
 from bcseg.select.reducing import write_reduced
 from bcseg.select.tables import write_tables
-from bcseg.store import PART, Lock, copy_files, file_sizes, write_atomic
+from bcseg.store import copy_files, file_sizes, write_atomic
 
 SELECTION = "selection.json"  # at the root: what a selection was made from
 SELECTION_TABLE = "selection.csv"  # at the root: every row of the manifest, and what it became
@@ -54,7 +55,7 @@ def _clear(part: Path) -> None:
     for path in part.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path.name != ".lock":
+        elif path.name != LOCK:
             path.unlink()
 
 
@@ -82,7 +83,7 @@ def _put(part: Path, place: Path, old: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
         place.rename(old)
     part.rename(place)
-    (place / ".lock").unlink(missing_ok=True)
+    (place / LOCK).unlink(missing_ok=True)
     shutil.rmtree(old, ignore_errors=True)
 
 

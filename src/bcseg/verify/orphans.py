@@ -7,7 +7,8 @@ from pathlib import Path
 from bcseg import pairs
 from bcseg.convert import lesion_file
 from bcseg.ignoring import ignore_file, ignored_lesions
-from bcseg.store import PART, files_below
+from bcseg.lock import PART
+from bcseg.store import files_below
 from bcseg.verify.findings import Findings
 from bcseg.verify.tables import Tables
 
