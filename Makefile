@@ -7,7 +7,8 @@ BIN     = $(VENV)/bin
 BCSEG_REAL_DATA ?= $(abspath $(wildcard ../shared/data))
 export BCSEG_REAL_DATA
 
-.PHONY: demo test lint check browser bench-scores bench-review report-picture bench fuzz clean
+.PHONY: demo test lint check browser bench-scores bench-review report-picture bench fuzz \
+        lock audit licences test-minimum test-determinism clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bcseg demo
@@ -78,6 +79,32 @@ fuzz: $(VENV)/.installed-dev
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3' || \
 	  echo "no atheris here: fuzzing without the guide of coverage"
 	$(BIN)/python fuzz/run.py --minutes $(MINUTES)
+
+# Supply chain. The lock pins all that development installs, with hashes, for every platform.
+UV = $(BIN)/uv
+$(UV): | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+lock: $(UV)
+	$(UV) pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate \
+	  --custom-compile-command "make lock" --extra dev pyproject.toml -o requirements-dev.lock
+
+# Known vulnerabilities of what the lock pins. Needs the advisory database of PyPI or OSV.
+audit: | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements-dev.lock
+
+licences: $(VENV)/.installed-dev
+	$(BIN)/python supply/licences.py docs/licences.md
+
+# The lowest versions that pyproject.toml allows, on the oldest Python; PYTHON names that Python.
+test-minimum: $(UV)
+	supply/minimum.sh $(UV) $(PYTHON)
+
+# The same tables and pixels from another Python: make test-determinism PYTHON2=python3.13
+PYTHON2 ?= python3.13
+test-determinism: $(UV) $(VENV)/.installed-dev
+	supply/determinism.sh $(UV) $(BIN)/python $(PYTHON2)
 
 clean:
 	rm -rf $(VENV) bcseg-demo

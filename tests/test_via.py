@@ -74,7 +74,7 @@ def test_no_region_is_none(text):
         ("{", "JSON"),
         ("[1]", "object"),
         ('"circle"', "object"),
-        ('{"name":"spiral"}', "unknown shape 'spiral'"),
+        ('{"name":"spiral"}', "unknown shape"),
         ('{"cx":1,"cy":2,"r":3}', "unknown shape"),
         ('{"name":"circle","cx":1,"cy":2}', "'r'"),
         ('{"name":"circle","cx":1,"cy":2,"r":-3}', "radius"),

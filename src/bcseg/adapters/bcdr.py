@@ -273,7 +273,7 @@ class _Book:
         """Return the record a row is about: its image_filename, relative to the table."""
         name = row.raw("image_filename").replace("\\", "/")
         if _image_match(name) is None:
-            message = row.damage or f"{name[:80]!r} is not an image name of this dataset"
+            message = row.damage or "image_filename is not an image name of this dataset"
             self.failed.append(Failed("unreadable_row", message, (row.item,)))
             return ""
         self._listed[_plain_id(name)].add(one.name)
@@ -442,7 +442,7 @@ def _outline(row: Row) -> Polygon | Unreadable:
         points: tuple[Point, ...] = tuple((float(x), float(y)) for x, y in zip(xs, ys, strict=True))
     except ValueError as error:
         raise RecordError(
-            f"the outline has a coordinate that is no number ({error})", code="unreadable_contour"
+            "the outline has a coordinate that is no number", code="unreadable_contour"
         ) from error
     if not all(math.isfinite(value) for point in points for value in point):
         raise RecordError(

@@ -219,8 +219,7 @@ def _by_image(table: Table) -> tuple[defaultdict[str, list[Row]], list[Failed]]:
         if image_id:
             regions[image_id].append(row)
         else:
-            name = row.raw("filename")[:60]
-            message = row.damage or f"{name!r} is not an image name of this dataset"
+            message = row.damage or "filename is not an image name of this dataset"
             failed.append(Failed("unreadable_row", message, (row.item,)))
     return regions, failed
 
@@ -236,7 +235,7 @@ def _facts(book: Table | None) -> tuple[defaultdict[str, list[Row]], list[Failed
         if image_id:
             facts[image_id].append(row)
         else:
-            message = f"{name[:60]!r} is not an image name of this dataset"
+            message = "Image_name is not an image name of this dataset"
             failed.append(Failed("unreadable_row", message, (row.item,)))
     return facts, failed
 

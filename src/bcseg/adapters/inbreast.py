@@ -263,7 +263,7 @@ def _rows_by_image(
             if re.fullmatch(r"\d{6,9}", file_name):
                 rows[file_name].append(row)
             elif file_name:
-                message = f"{file_name[:40]!r} is not a file number"
+                message = "File Name is not a file number"
                 failed.append(Failed("unreadable_row", message, (row.item,)))
             else:  # the two last rows of the workbook: blank, and totals
                 left_out.append(LeftOut("not_an_image_row", "no file name", (row.item,)))

@@ -158,5 +158,5 @@ def _point(text: Any, where: str) -> Point:
         return x, y
     except ValueError:
         raise RecordError(
-            f"{str(text)[:40]!r} is not a point", code="unreadable_contour", where=where
+            "a point is not two numbers in brackets", code="unreadable_contour", where=where
         ) from None

@@ -49,7 +49,7 @@ def read_shape(text: str, where: str, limits: Limits = DEFAULT) -> Shape | None:
             x, y, w, h = (_number(cell, key, where) for key in ("x", "y", "width", "height"))
             return Polygon(((x, y), (x + w, y), (x + w, y + h), (x, y + h)))
         case _:
-            raise _bad(f"unknown shape {str(name)[:40]!r}", where)
+            raise _bad("unknown shape", where)
 
 
 def _points(cell: dict[str, Any], where: str, limits: Limits) -> tuple[Point, ...]:
@@ -75,7 +75,7 @@ def _finite(value: Any, where: str) -> float:
             return float(value)
     except OverflowError:  # an integer of hundreds of digits
         pass
-    raise _bad(f"{str(value)[:40]!r} is not a coordinate", where)
+    raise _bad("a coordinate is no number", where)
 
 
 def _radius(value: float, where: str) -> float:

@@ -1,0 +1,40 @@
+"""Every dependency is pinned for development, and its licence is listed."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[1]
+
+
+def requirements() -> dict[str, list[str]]:
+    """Return the lines of pyproject.toml: of the core, and of each extra."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {"core": project["dependencies"]} | project["optional-dependencies"]
+
+
+def declared() -> set[str]:
+    lines = [line for group in requirements().values() for line in group]
+    return {re.match(r"[\w-]+", line)[0].lower() for line in lines} - {"bcseg"}
+
+
+def test_every_dependency_has_a_licence_that_is_listed():
+    page = (PROJECT / "docs/licences.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| ([a-z0-9-]+) \| ([^|]+) \| [^|]+ \|$", page, re.MULTILINE))
+    assert declared() <= listed.keys(), "run `make licences`"
+    assert all(text.strip() for text in listed.values())
+
+
+def test_every_dependency_is_pinned_with_its_hashes():
+    lock = (PROJECT / "requirements-dev.lock").read_text(encoding="utf-8")
+    pinned = re.findall(r"^([a-z0-9-]+)==[^ ]+(?: ; [^\\]+)? \\\n    --hash=sha256:", lock, re.M)
+    # coverage-guided fuzzing is an extra of its own, not part of `dev`
+    assert declared() - {"atheris"} <= set(pinned), "run `make lock`"
+    assert len(re.findall(r"^[a-z]", lock, re.M)) == len(pinned)
+
+
+def test_every_dependency_of_users_has_a_lowest_version():
+    lines = [line for name, group in requirements().items() if name != "dev" for line in group]
+    assert [line for line in lines if ">=" not in line] == []
