@@ -109,7 +109,7 @@ def test_points_lines_and_ovals_keep_their_tool():
         ({"Point_px": []}, "announces 3 points and holds 0"),
         ({"Point_px": "(1, 2)"}, "no points"),
         ({"NumberOfPoints": 4}, "announces 4 points and holds 3"),
-        ({"Point_px": ["(1, 2)", "(3, 4)", "(5; 6)"]}, "a point is not two numbers"),
+        ({"Point_px": ["(1, 2)", "(3, 4)", "(5; 6)"]}, "is not a point"),
         ({"Point_px": ["(1, 2)", "(3, 4)", "(5.5.5, 6)"]}, "not a point"),
         ({"Point_px": ["(1, 2)", "(3, 4)", "(nan, 6)"]}, "not a point"),
         ({"Point_px": ["(1, 2)", "(3, 4)", "(1e999, 6)"]}, "not a point"),

@@ -442,6 +442,7 @@ def test_hash_seed_clock_language_and_user_change_nothing(tmp_path):
             capture_output=True,
             check=True,
             timeout=120,
+            umask=0o077,
         )
         assert json.loads(done.stdout)["fresh"] == fresh
         assert content(tmp_path / "csaw") == content(finished("csaw"))

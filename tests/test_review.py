@@ -823,6 +823,18 @@ def test_it_listens_on_this_machine_only(shared):
     assert {place for place in places if place.endswith(port)} == {f"0100007F{port}"}
 
 
+def test_another_user_finds_the_token_nowhere(shared):
+    """Arguments of a process can be read by all users, its environment by some; files too."""
+    server, root = shared
+    process = Path(f"/proc/{server.process.pid}")
+    token = server.token.encode()
+    assert token not in (process / "cmdline").read_bytes()
+    assert token not in (process / "environ").read_bytes()
+    server.json("api/session")
+    for path in root.rglob("*"):
+        assert not path.is_file() or token not in path.read_bytes(), path
+
+
 def test_a_port_that_is_taken_is_said(shared, root):
     from bcseg.review.server import open_session, serve
 

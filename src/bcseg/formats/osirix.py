@@ -158,5 +158,7 @@ def _point(text: Any, where: str) -> Point:
         return x, y
     except ValueError:
         raise RecordError(
-            "a point is not two numbers in brackets", code="unreadable_contour", where=where
+            "what should be two numbers in brackets is not a point",
+            code="unreadable_contour",
+            where=where,
         ) from None
