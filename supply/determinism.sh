@@ -16,8 +16,8 @@ sed -i 's/^opencv-python==/opencv-python-headless==/' "$out/pinned.txt"
 export PYTHONPATH=src
 for name in bcdr cbis cdd csaw inbreast; do
   "$first" -m bcseg synth "$name" "$out/original/$name" --images 6 --scale 0.1 >/dev/null
-  "$first" -m bcseg refactor "$name" "$out/original/$name" -o "$out/one" --quiet
-  $place/bin/python -m bcseg refactor "$name" "$out/original/$name" -o "$out/other" --quiet -j 2
+  "$first" -m bcseg refactor "$name" "$out/original/$name" -o "$out/one" --quiet >/dev/null
+  $place/bin/python -m bcseg refactor "$name" "$out/original/$name" -o "$out/other" --quiet -j 2 >/dev/null
   diff -r --exclude=logs --exclude='.*' "$out/one/$name" "$out/other/$name"
 done
 "$first" --version

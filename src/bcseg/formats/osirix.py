@@ -158,7 +158,7 @@ def _point(text: Any, where: str) -> Point:
         return x, y
     except ValueError:
         raise RecordError(
-            "what should be two numbers in brackets is not a point",
+            "a text that is not a point",
             code="unreadable_contour",
             where=where,
         ) from None
