@@ -55,7 +55,7 @@ INFO = Info(
     restricted=True,
     layout="all-mias/mdb001.pgm\nInfo.txt",
     # readme: films of 161 patients, in pairs
-    published={"images": 322, "patients": 161},
+    published={"images": 322},
     default_kinds=("mass",),
     aliases=("mini-mias",),
 )
