@@ -85,7 +85,7 @@ def prepare(plan: Plan) -> None:
             say(f"{name}: {len(archives.pairs_of(source, dataset))} pairs")
     archives.warm_up(plan.data, "cdd")
     for count in plan.many:
-        archives.archive(plan.data, "cdd", images=count, scale=0.1)
+        archives.many(plan.data, count)
 
 
 def contenders(plan: Plan) -> None:
@@ -123,10 +123,7 @@ def others(plan: Plan) -> None:
         d: {p: case("breakdown", p, d, plan.source(d)) for p in PRESETS} for d in plan.datasets
     }
     say("encoders, breakdown")
-    plan.found["many"] = [
-        case("many", "", "cdd", archives.archive(plan.data, "cdd", images=n, scale=0.1))
-        for n in plan.many
-    ]
+    plan.found["many"] = [case("many", "", "cdd", archives.many(plan.data, n)) for n in plan.many]
     say("many small pairs")
 
 

@@ -76,6 +76,35 @@ def archive(data: Path, dataset: str, *, images: int, scale: float, name: str = 
     return folder
 
 
+def many(data: Path, count: int) -> Path:
+    """Return a CDD-CESM archive of `count` small pairs: a few images under ever new patients."""
+    folder = data / f"many-{count}"
+    if folder.is_dir():
+        return folder
+    base = archive(data, "cdd", images=60, scale=0.1)
+    table = next(base.rglob("*hand_drawn*.csv"))
+    header, *lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
+    rows: dict[str, list[str]] = {}
+    for line in lines:
+        rows.setdefault(line.split(",", 1)[0], []).append(line)
+    images = {path.name: path for path in base.rglob("*_DM_*.jpg") if path.name in rows}
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    place = part / next(iter(images.values())).parent.relative_to(base)
+    place.mkdir(parents=True)
+    with (part / table.name).open("w", encoding="utf-8") as file:
+        file.write(header)
+        names = sorted(images)
+        for number in range(count):
+            name = names[number % len(names)]
+            patient, rest = name[1:].split("_", 1)
+            new = f"P{int(patient) + 10_000 * (1 + number // len(images))}_{rest}"
+            shutil.copyfile(images[name], place / new)
+            file.writelines(line.replace(name, new, 1) for line in rows[name])
+    part.replace(folder)
+    return folder
+
+
 def warm_up(data: Path, dataset: str) -> Path:
     """Return the tiny archive of a dataset."""
     return archive(data, dataset, images=6, scale=0.1, name=f"{WARM_UP}-{dataset}")
