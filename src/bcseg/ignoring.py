@@ -21,24 +21,12 @@ from bcseg.adapters.base import highest_birads, worst_pathology
 from bcseg.errors import RecordError
 from bcseg.pairs import Row, json_cell, number
 from bcseg.raster import Patch
-from bcseg.record import (
-    Circle,
-    CornerLine,
-    Dots,
-    Ellipse,
-    Point,
-    Polygon,
-    Polyline,
-    Size,
-    Spline,
-    VectorShape,
-)
+from bcseg.record import Size
+from bcseg.redrawing import Line, annotation_sha256, patch_of_runs
 
 _ATTRIBUTE = "ignored"
 _MIXED = "pathology mixed: "  # a note of refactor about all lesions of the mask
 _NOTE = "rejected, in ignore/: "
-
-Line = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,13 +75,13 @@ def without(
     kept = [line for line in old if line["lesion_id"] not in gone]
     ignored = gone | {*ignored_lesions(lesions)}
     size = int(row["height"]), int(row["width"])
-    patches = {line["lesion_id"]: _rle(line["rle"]) for line in lines}
+    patches = {line["lesion_id"]: patch_of_runs(line["rle"]) for line in lines}
     _check(row, old, patches, size, radius)
     left = [patches[line["lesion_id"]] for line in kept]
     mask = raster.paint(left, size)
     new_lesions = [_lesion_row(one, ignored=one["lesion_id"] in ignored) for one in lesions]
     changed = _mask_cells(row, mask) | {
-        "annotation_sha256": _annotation(kept, radius),
+        "annotation_sha256": annotation_sha256(kept, radius),
         "notes": _notes(row, new_lesions),
         **_told_by_lesions(row, lesions, new_lesions),
     }
@@ -116,7 +104,7 @@ def _check(
     union = raster.paint([patches[line["lesion_id"]] for line in lines], size)
     for column, value in (
         ("mask_sha256", png.pixels_sha256(union)),
-        ("annotation_sha256", _annotation(lines, radius)),
+        ("annotation_sha256", annotation_sha256(lines, radius)),
     ):
         if row[column] != value:
             raise RecordError(
@@ -175,47 +163,3 @@ def _notes(row: Row, after: Sequence[Row]) -> str:
         notes.append(f"{_MIXED}{', '.join(words)}")
     notes.append(f"{_NOTE}lesion {', '.join(ignored_lesions(after))}")
     return "; ".join(notes)
-
-
-# ------------------------------------------------------------------------------ the raw grid
-
-
-def _annotation(lines: Sequence[Line], radius: float) -> str:
-    """Return annotation_sha256 of the lesions' union, drawn once more on the raw grid."""
-    size = _size(lines[0]["raw_size"])
-    return raster.union_sha256([_raw_patch(line, size, radius) for line in lines], size)
-
-
-def _raw_patch(line: Line, size: Size, radius: float) -> Patch:
-    if "raster" in line:
-        return _rle(line["raster"])
-    return raster.draw(_shape(line["shape"], line["geometry"]), size, point_radius=radius).patch
-
-
-def _shape(values: Mapping[str, Any], geometry: str) -> VectorShape:
-    """Return the shape whose fields a line holds; the geometry tells what it was drawn as."""
-    if "rx" in values:
-        return Ellipse(**values)
-    if "r" in values:
-        return Circle(**values)
-    points = tuple(_point(*point) for point in values["points"])
-    if "side" in values:
-        return CornerLine(points, values["side"])
-    if "closed" in values:
-        return Polygon(points, values["closed"])
-    if "stored_area_cm2" in values:  # its polygon where that fits the stored area better
-        return Spline(points) if geometry == "spline" else Polygon(points)
-    return Dots(points) if geometry == "points" else Polyline(points)
-
-
-def _point(x: float, y: float) -> Point:
-    return float(x), float(y)
-
-
-def _rle(values: Mapping[str, Any]) -> Patch:
-    return raster.patch_from_rle([int(count) for count in values["counts"]], _size(values["size"]))
-
-
-def _size(values: Sequence[Any]) -> Size:
-    height, width = (int(side) for side in values)
-    return height, width

@@ -33,11 +33,15 @@ Scale = Literal["unit"] | None
 
 @dataclass(frozen=True, slots=True)
 class PairLesion:
-    """A lesion of a written pair: its row of lesions.csv, and its pixels."""
+    """A lesion of a written pair: its row of lesions.csv, and its pixels.
+
+    `line`: of lesions.jsonl.gz, with the geometry of the source.
+    """
 
     row: Row
     patch: Patch
     size: Size
+    line: Mapping[str, Any]
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -232,7 +236,7 @@ class LesionTable:
         for line in map(json.loads, self._lines.get(record_id, ())):
             row = self._rows.get((record_id, str(line.get("lesion_id"))))
             if row and row["in_mask"] == "1":
-                found.append(PairLesion(row, patch_of_line(line, size), size))
+                found.append(PairLesion(row, patch_of_line(line, size), size, line))
         return tuple(found)
 
     def __reduce__(self) -> tuple[type[LesionTable], tuple[Path]]:

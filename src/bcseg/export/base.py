@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,6 +166,12 @@ def facts(folder: PairsFolder) -> dict[str, Any]:
     return {
         key: document.get(key, "") for key in ("dataset", "title", "licence", "citation", "url")
     }
+
+
+def year_of(facts: Mapping[str, Any]) -> str:
+    """Return the year in which an archive was published, by its citation; "1900" without one."""
+    found = re.search(r"\((\d{4})\)", str(facts["citation"]))
+    return found[1] if found else "1900"
 
 
 Need = Literal["pycocotools", "datasets", "highdicom", "mlcroissant"]

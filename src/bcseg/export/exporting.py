@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bcseg import pairs
 from bcseg.errors import UsageError
-from bcseg.export import coco, monai, nnunet, yolo
+from bcseg.export import coco, croissant, dicom_seg, hf, monai, nnunet, yolo
 from bcseg.export.base import Exported, Exporting, Job, licences
 from bcseg.names import nearest
 from bcseg.reading import read
@@ -29,7 +29,15 @@ class Format(Protocol):
         """Write the cases of a job into its folder; raises UsageError."""
 
 
-FORMATS: dict[str, Format] = {"coco": coco, "monai": monai, "nnunet": nnunet, "yolo": yolo}
+FORMATS: dict[str, Format] = {
+    "coco": coco,
+    "croissant": croissant,
+    "dicom-seg": dicom_seg,
+    "hf": hf,
+    "monai": monai,
+    "nnunet": nnunet,
+    "yolo": yolo,
+}
 
 
 def export_pairs(name: str, root: Path, out: Path, how: Exporting) -> Exported:

@@ -1,0 +1,6 @@
+TITLE = ""
+CANNOT = ()
+
+
+def write(job) -> None:
+    raise NotImplementedError
