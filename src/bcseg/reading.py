@@ -92,13 +92,13 @@ class Pair(Mapping[str, Any]):
     @property
     def image(self) -> NDArray[Any]:
         """The image: uint8 or uint16 (rows, columns), or float32 in 0..1 with `scale="unit"`."""
-        pixels = self._decoded(self.row["image"])
+        pixels = self._decoded("image")
         return pixels if self._scale is None else _unit(pixels, self.row)
 
     @property
     def mask(self) -> NDArray[np.uint8]:
         """The mask: uint8 (rows, columns), 0 and 1."""
-        return (self._decoded(self.row["mask"]) > 0).astype(np.uint8)
+        return (self._decoded("mask") > 0).astype(np.uint8)
 
     @property
     def lesions(self) -> tuple[PairLesion, ...]:
@@ -109,16 +109,20 @@ class Pair(Mapping[str, Any]):
         """Return the path of a file of the pair."""
         return self.folder / self.row[column]
 
-    def _decoded(self, name: str) -> NDArray[Any]:
+    def file(self, column: Literal["image", "mask"]) -> bytes:
+        """Return the content of a file of the pair; raises RecordError if it cannot be read."""
+        name = self.row[column]
         try:
-            data = (self.folder / name).read_bytes()
+            return (self.folder / name).read_bytes()
         except OSError as error:
             raise RecordError(
                 f"{name} cannot be read: {error.strerror or error}",
                 code="unreadable",
                 where=str(self.folder),
             ) from error
-        return decode(data, name).pixels
+
+    def _decoded(self, column: Literal["image", "mask"]) -> NDArray[Any]:
+        return decode(self.file(column), self.row[column]).pixels
 
     def __getitem__(self, key: str) -> Any:
         if key not in ("image", "mask", "case"):

@@ -12,7 +12,12 @@ from bcseg.console import Progress, out
 
 
 def export(
-    format_: Annotated[str, typer.Argument(metavar="FORMAT", help="coco, monai, nnunet or yolo.")],
+    format_: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT", help="coco, croissant, dicom-seg, hf, monai, nnunet or yolo."
+        ),
+    ],
     root: Root = None,
     to: Annotated[Path, typer.Option("--out", "-o", help="New folder.")] = Path("bcseg-export"),
     name: Annotated[str, typer.Option(help="Name of the dataset.")] = "Lesions",
@@ -25,6 +30,15 @@ def export(
     polygons: Annotated[
         bool, typer.Option("--polygons", help="coco: polygons instead of run lengths.")
     ] = False,
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="hf: Parquet files with the images in them.")
+    ] = False,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source", metavar="NAME=PATH", help="dicom-seg: archive of the images, repeatable."
+        ),
+    ] = None,
     link: Annotated[bool, typer.Option("--link", help="Hard links instead of copies.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -33,6 +47,7 @@ def export(
 
     [bold]Example:[/bold] bcseg export nnunet ./bcseg-selected -o ./nnunet --id 501 --name Mass
     """
+    from bcseg.checks import sources
     from bcseg.export import Exporting, export_pairs
     from bcseg.export.report import document, text
 
@@ -43,6 +58,8 @@ def export(
             number=number,
             one_class=one_class,
             polygons=polygons,
+            parquet=parquet,
+            sources=sources(source or ()),
             link=link,
             progress=progress.update,
         )

@@ -144,7 +144,7 @@ def _header(pair: Pair, source: Source) -> Header:
     name = pair.row["source_image"]
     data = read(source, name)
     if hashlib.sha256(data).hexdigest() != pair.row["source_sha256"]:
-        raise RecordError("its source image is another one now", code="source_changed", where=name)
+        raise RecordError("its source image is another one now", where=name)
     return read_header(data, name)
 
 
@@ -157,7 +157,7 @@ def _segments(pair: Pair, header: Header, radius: float) -> _Segments:
         header.rows,
         header.columns,
     ):
-        raise RecordError("its lesions are not on the grid of the source", code="other_grid")
+        raise RecordError("its lesions are not on the grid of the source")
     return _Segments(lesions, _pixels(lesions, size, radius))
 
 
@@ -209,7 +209,7 @@ def _file(pair: Pair, header: Header, segments: _Segments, year: str) -> bytes:
         content_time="000000",
     )
     _without_clock(found, base)
-    found.PatientOrientation = header.patient_orientation.split("\\")
+    found.PatientOrientation = _orientation(header)
     file = io.BytesIO()
     found.save_as(file, enforce_file_format=True)
     return file.getvalue()
@@ -237,6 +237,12 @@ def _source_image(pair: Pair, header: Header) -> Any:
     return image
 
 
+def _orientation(header: Header) -> list[str]:
+    """Return the directions of rows and columns; none where there is a view instead (CBIS-DDSM)."""
+    found = header.patient_orientation.split("\\")
+    return found if len(found) == 2 else []
+
+
 def _description(pair: Pair, lesion: PairLesion, number: int, base: str) -> Any:
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
@@ -244,7 +250,7 @@ def _description(pair: Pair, lesion: PairLesion, number: int, base: str) -> Any:
 
     kind = lesion.row["kind"]
     if kind not in _CODES:
-        raise RecordError(f"{kind} has no code in DICOM SEG", code="no_dicom_code")
+        raise RecordError(f"{kind} has no code in DICOM SEG")
     category, type_ = (getattr(codes.SCT, keyword) for keyword in _CODES[kind])
     refined = _REFINED.get((pair.dataset, kind))
     algorithm = refined and AlgorithmIdentificationSequence(
