@@ -88,8 +88,8 @@ def write(job: Job) -> None:
         content = _csv(columns, rows)
         write_atomic(job.out / f"{name}.csv", content)
         files.insert(0, _file(f"{name}.csv", content))
-        sets.append(_record_set(name, columns))
-    sets[0]["field"] += [_image_field("image"), _image_field("mask")]
+        sets.append(_table_set(name, columns))
+    sets = [_masks(), _pairs(), *sets]
     text = json.dumps(_document(job, files, sets), indent=2, ensure_ascii=False) + "\n"
     write_atomic(job.out / METADATA, text.encode(errors="backslashreplace"))
     job.result.next.append(f"mlcroissant validate --jsonld {job.final / METADATA}")
@@ -121,7 +121,6 @@ def _document(
 ) -> dict[str, Any]:
     about = [facts(folder) for folder in job.folders]
     titles = ", ".join(str(one["title"] or one["dataset"]) for one in about)
-    urls = [str(one["url"]) for one in about if one["url"]]
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -129,7 +128,7 @@ def _document(
         "name": job.how.name,
         "description": f"Mammograms with a mask of their lesions, made by bcseg from {titles}.",
         "license": [f"{one['dataset']}: {one['licence']}" for one in about],
-        "url": urls,
+        "url": str(about[0]["url"]),
         "version": _version(job),
         "citeAs": " ".join(str(one["citation"]) for one in about),
         "datePublished": f"{max(map(year_of, about))}-01-01",
@@ -160,44 +159,97 @@ def _file(name: str, content: bytes) -> dict[str, Any]:
 def _file_set(column: str) -> dict[str, Any]:
     return {
         "@type": "cr:FileSet",
-        "@id": f"{column}s",
-        "name": f"{column}s",
+        "@id": f"{column}-files",
+        "name": f"{column}-files",
         "encodingFormat": "image/png",
         "includes": f"{column}s/*.png",
     }
 
 
-def _record_set(name: str, columns: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
-    fields = [
-        {
-            "@type": "cr:Field",
-            "@id": f"{name}/{column}",
-            "name": f"{name}/{column}",
-            "description": description,
-            "dataType": type_,
-            "source": {"fileObject": {"@id": f"{name}.csv"}, "extract": {"column": column}},
-        }
-        for column, (type_, description) in columns.items()
-    ]
+def _table_set(name: str, columns: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Return the record set of a table; its first column is the key."""
+    fields = []
+    for column, (type_, description) in columns.items():
+        source = {"fileObject": {"@id": f"{name}.csv"}, "extract": {"column": column}}
+        fields.append(_field(f"{name}/{column}", type_, description, source))
+    return _set(name, next(iter(columns)), fields)
+
+
+def _masks() -> dict[str, Any]:
+    """Return the record set of masks, which that of the pairs takes them from.
+
+    Two file sets in one record set would both be `content`: mlcroissant then gives the image twice.
+    """
+    return _set(
+        "masks",
+        "file",
+        [
+            _file_field("masks/file", "mask-files", "filename", _TEXT, "The name of the mask"),
+            _file_field("masks/mask", "mask-files", "content", _IMAGE, "The lesions: 255, else 0"),
+        ],
+    )
+
+
+def _pairs() -> dict[str, Any]:
+    """Return the record set of images with their masks: files of the same name.
+
+    The tables are sets of their own, since mlcroissant joins two sources, not three.
+    """
+    about = "The name of the image and of its mask"
+    file = _file_field("pairs/file", "image-files", "filename", _TEXT, about)
+    case = _file_field("pairs/case", "image-files", "filename", _TEXT, "As in records and lesions")
+    case["source"]["transform"] = {"regex": r"^(.+)\.png$"}
+    image = _file_field("pairs/image", "image-files", "content", _IMAGE, "The image")
+    mask = dict(image) | {"@id": "pairs/mask", "name": "pairs/mask", "description": "Its mask"}
+    mask["source"] = {"field": {"@id": "masks/mask"}}
+    joined = file | {"references": {"field": {"@id": "masks/file"}}}
+    return _set("pairs", "file", [joined, case, image, mask])
+
+
+def _file_field(
+    name: str, files: str, property_: str, type_: str, description: str
+) -> dict[str, Any]:
+    source = {"fileSet": {"@id": files}, "extract": {"fileProperty": property_}}
+    return _field(name, type_, description, source)
+
+
+def _field(name: str, type_: str, description: str, source: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "@type": "cr:Field",
+        "@id": name,
+        "name": name,
+        "description": description,
+        "dataType": type_,
+        "source": source,
+    }
+
+
+def _set(name: str, key: str, fields: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "@type": "cr:RecordSet",
         "@id": name,
         "name": name,
-        "key": {"@id": f"{name}/{next(iter(columns))}"},
-        "field": fields,
+        "key": {"@id": f"{name}/{key}"},
+        "field": list(fields),
     }
 
 
-def _image_field(column: str) -> dict[str, Any]:
-    """Return the field of an image or mask: the file of the name that records.csv has."""
-    return {
-        "@type": "cr:Field",
-        "@id": f"records/{column}",
-        "name": f"records/{column}",
-        "description": f"The {column}: one channel",
-        "dataType": _IMAGE,
-        "source": {"fileSet": {"@id": f"{column}s"}, "extract": {"fileProperty": "content"}},
-    }
-
-
-_CONTEXT: Mapping[str, Any] = {}
+# What every Croissant file begins with: its terms, and where they are defined
+_TERMS = """arrayShape citeAs column containedIn equivalentProperty extract field fileProperty
+    fileObject fileSet format includes isArray isLiveDataset jsonPath key md5 parentField path
+    recordSet references regex repeated replace samplingRate separator source subField transform"""
+_CONTEXT: Mapping[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "cr": "http://mlcommons.org/croissant/",
+    "dct": "http://purl.org/dc/terms/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+    "conformsTo": "dct:conformsTo",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "description": {"@container": "@language"},
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "name": {"@container": "@language"},
+    **{term: f"cr:{term}" for term in _TERMS.split()},
+}
