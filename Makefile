@@ -7,7 +7,7 @@ BIN     = $(VENV)/bin
 BCSEG_REAL_DATA ?= $(abspath $(wildcard ../shared/data))
 export BCSEG_REAL_DATA
 
-.PHONY: demo test lint check browser bench-scores bench-review report-picture bench fuzz \
+.PHONY: demo test lint check browser bench-scores bench-review report-picture bench fuzz test-peers \
         lock audit licences test-minimum test-determinism clean
 
 demo: $(VENV)/.installed
@@ -106,5 +106,17 @@ PYTHON2 ?= python3.13
 test-determinism: $(UV) $(VENV)/.installed-dev
 	supply/determinism.sh $(UV) $(BIN)/python $(PYTHON2)
 
+# The frameworks' own checks of what `bcseg export` writes: nnU-Net, MONAI, supervision, mlcroissant, in
+# an environment of their own. TORCH names the build: the usual one for GPUs takes gigabytes.
+PEERS ?= .venv-peers
+TORCH ?= torch
+test-peers:
+	@$(MAKE) --no-print-directory VENV=$(PEERS) $(PEERS)/.installed-peers
+	$(PEERS)/bin/python -m pytest -q -rs tests/peers
+
+$(VENV)/.installed-peers: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(call install,.[peers])
+
 clean:
-	rm -rf $(VENV) bcseg-demo
+	rm -rf $(VENV) $(PEERS) bcseg-demo

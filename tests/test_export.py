@@ -5,59 +5,42 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
 
 import cv2
 import numpy as np
 import pytest
 
-from archives import FIVE, finished
+from archives import FIVE, original, pixels
 from bcseg import pairs
 from bcseg.export import FORMATS
 from bcseg.reading import read
+from exporting import export, root_of, split_root
 
 coco_library = pytest.importorskip("pycocotools.coco")
 # of pycocotools with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
-def root_of(tmp_path, *datasets, options=()):
-    root = tmp_path / "root"
-    for dataset in datasets:
-        shutil.copytree(finished(dataset, *options), root / dataset)
-    return root
-
-
-def pixels(path):
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    assert image is not None, path
-    return image
-
-
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
     """All five datasets, split by patient."""
-    from bcseg.split import Splitting, split_pairs
-
-    root = root_of(tmp_path_factory.mktemp("all"), *FIVE)
-    split_pairs(root, Splitting(one_group=True, test=0.3, val=0.2))
-    return root
-
-
-def export(run, format_, root, out, *options):
-    code, text, err = run("export", format_, root, "-o", out, *options)
-    assert code == 0, text + err
-    return text, err
+    return split_root(tmp_path_factory.mktemp("all"))
 
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_every_export_opens_with_the_licences_and_is_hidden_from_git(
     run, tmp_path, everything, format_
 ):
-    _, err = export(run, format_, everything, tmp_path / "out")
+    root, datasets, options = everything, FIVE, ()
+    if format_ == "dicom-seg":
+        pytest.importorskip("highdicom")
+        datasets = ("cbis", "inbreast")
+        root = root_of(tmp_path, *datasets)
+        options = [f"--source={name}={original(name)}" for name in datasets]
+    _, err = export(run, format_, root, tmp_path / "out", *options)
     text = (tmp_path / "out/LICENCE.txt").read_text()
-    for dataset in FIVE:
-        assert (everything / dataset / "LICENCE.txt").read_text() in text
+    for dataset in datasets:
+        assert (root / dataset / "LICENCE.txt").read_text() in text
     assert (tmp_path / "out/.gitignore").read_text() == "*\n"
     assert f"{FORMATS[format_].TITLE} cannot carry" in err
     assert not [path for path in tmp_path.rglob(".*") if path.name != ".gitignore"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -158,6 +160,15 @@ def licences(folders: Iterable[PairsFolder]) -> str:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         texts.append(text or f"{folder.name}\n\nLicence: {document.get('licence', 'unknown')}\n")
     return ("-" * 72 + "\n").join(texts)
+
+
+def table_bytes(columns: Iterable[str], rows: Iterable[Mapping[str, str]]) -> bytes:
+    """Return a table of an export as UTF-8 CSV."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode(errors="backslashreplace")
 
 
 def facts(folder: PairsFolder) -> dict[str, Any]:

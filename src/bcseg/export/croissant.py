@@ -6,23 +6,21 @@ Written by hand, since mlcroissant takes a second to start; it checks and loads 
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from bcseg import __version__
-from bcseg.export.base import Job, facts, year_of
+from bcseg.export.base import Job, facts, table_bytes, year_of
 from bcseg.reading import Pair
 from bcseg.store import write_atomic
 
 TITLE = "Croissant"
 CANNOT = (
+    "16 bits through mlcroissant, which cuts PNG to 8 when it loads them: open the files by name",
     "outlines: a mask is the union of all lesions, 0 and 255; lesions.csv has their boxes",
-    "hashes of images and masks: the tables have those of the pixels",
+    "hashes of the image files: records.csv has those of the pixels",
 )
 METADATA = "metadata.json"
 VERSION = "http://mlcommons.org/croissant/1.1"
@@ -85,7 +83,7 @@ def write(job: Job) -> None:
     files = [_file_set("image"), _file_set("mask")]
     sets = []
     for name, (columns, rows) in tables.items():
-        content = _csv(columns, rows)
+        content = table_bytes(columns, rows)
         write_atomic(job.out / f"{name}.csv", content)
         files.insert(0, _file(f"{name}.csv", content))
         sets.append(_table_set(name, columns))
@@ -105,20 +103,10 @@ def _lesion_row(pair: Pair, row: Mapping[str, str]) -> dict[str, str]:
     return {name: own[name] if name in own else row[name] for name in LESIONS}
 
 
-def _csv(columns: Mapping[str, object], rows: Sequence[Mapping[str, str]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode(errors="backslashreplace")
-
-
 # ----------------------------------------------------------------------------- JSON-LD
 
 
-def _document(
-    job: Job, files: list[dict[str, Any]], sets: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _document(job: Job, files: list[dict[str, Any]], sets: list[dict[str, Any]]) -> dict[str, Any]:
     about = [facts(folder) for folder in job.folders]
     titles = ", ".join(str(one["title"] or one["dataset"]) for one in about)
     return {

@@ -1,14 +1,13 @@
 """DICOM Segmentation: a file a pair, a segment a lesion, on the grid of the source image.
 
-The lesions are drawn once more on the raw grid, from what lesions.jsonl.gz holds of the source: exact
-for every preset, whole where the written image was cropped, and checked by annotation_sha256.
+The lesions are drawn once more on the raw grid, from what lesions.jsonl.gz holds of the source:
+exact for every preset, whole where the written image was cropped, checked by annotation_sha256.
 
 Of the source file only what `formats.dicom.Header` holds goes in: no name, no date, no free text.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import uuid
@@ -22,10 +21,10 @@ from numpy.typing import NDArray
 
 from bcseg import __version__, adapters
 from bcseg.errors import RecordError, UsageError
-from bcseg.export.base import Job, facts, missing, year_of
+from bcseg.export.base import Job, facts, missing, table_bytes, year_of
 from bcseg.formats.dicom import Header, read_header
 from bcseg.reading import Pair, PairLesion
-from bcseg.records import Size
+from bcseg.record import Size
 from bcseg.redrawing import annotation_sha256, raw_patch, raw_size
 from bcseg.source import Source, open_source, read
 from bcseg.store import write_atomic
@@ -37,6 +36,11 @@ CANNOT = (
     "splits: they stay in splits.csv",
 )
 TABLE = "segments.csv"
+
+_COLUMNS = (
+    *("case", "file", "segment", "lesion_id", "kind", "area_px"),
+    *("source_image", "sop_instance_uid"),
+)
 
 _NOT_DICOM = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".pgm"}
 _UIDS = uuid.UUID("6f0cf5d6-6f3c-5c0e-9d0b-2b7a8f0a4f52")  # the namespace of all UIDs made here
@@ -105,7 +109,7 @@ def write(job: Job) -> None:
 
     job.each(one)
     job.result.pairs -= len(background)
-    write_atomic(job.out / TABLE, _table(rows))
+    write_atomic(job.out / TABLE, table_bytes(_COLUMNS, rows))
     if background:
         job.result.notes.append(f"{len(background)} background pairs have no segmentation")
 
@@ -232,9 +236,7 @@ def _source_image(pair: Pair, header: Header) -> Any:
     image.StudyDate = image.StudyTime = None
     image.Modality = header.modality
     image.Rows, image.Columns = header.rows, header.columns
-    if header.pixel_spacing:
-        image.PixelSpacing = list(header.pixel_spacing)
-    return image
+    return image  # without PixelSpacing: highdicom would write a sequence that it cannot read
 
 
 def _orientation(header: Header) -> list[str]:
@@ -300,12 +302,3 @@ def _rows(pair: Pair, name: str, segments: _Segments) -> Iterable[dict[str, str]
             "source_image": pair.row["source_image"],
             "sop_instance_uid": pair.row["sop_instance_uid"],
         }
-
-
-def _table(rows: list[dict[str, str]]) -> bytes:
-    columns = "case file segment lesion_id kind area_px source_image sop_instance_uid".split()
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode(errors="backslashreplace")

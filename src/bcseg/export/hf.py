@@ -37,10 +37,8 @@ CANNOT = (
     "lesions apart: a mask is the union of a class",
 )
 PARTS = {TRAIN: "train", VAL: "validation", TEST: "test", "": "train"}
-TEXTS = (
-    """dataset record_id group laterality view kinds pixel_spacing_mm age birads density pathology
+TEXTS = """dataset record_id group laterality view kinds pixel_spacing_mm age birads density pathology
     source_image sop_instance_uid""".split()  # noqa: SIM905
-)
 NUMBERS = "height width bits_stored n_lesions mask_pixels".split()  # noqa: SIM905
 _SHARD_BYTES = 256 << 20  # of files in a Parquet file; the Hub wants less than 500 MB
 # Identifiers that the Hub knows; every other licence is "other"
@@ -182,7 +180,7 @@ def _card(job: Job, names: Mapping[str, str], parts: Mapping[str, int]) -> str:
 
 
 def _licence(job: Job) -> dict[str, str]:
-    """Return the licence by the Hub's identifier; several, and those it does not know, are other."""
+    """Return the licence by the Hub's identifier; "other" for several and what it lacks."""
     words = sorted({str(facts(folder)["licence"]) for folder in job.folders})
     if len(words) == 1 and words[0] in _LICENCES:
         return {"license": _LICENCES[words[0]]}
