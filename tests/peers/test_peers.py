@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,16 +79,17 @@ def test_supervision_reads_yolo(run, tmp_path, root):
             force_masks=True,
         )
         cases = {pair.case: pair for pair in read(root, split=part)}
-        assert {os.path.basename(path)[:-4] for path in dataset.image_paths} == cases.keys()
+        assert {Path(path).stem for path in dataset.image_paths} == cases.keys()
         for path, _, found in dataset:
-            pair = cases[os.path.basename(path)[:-4]]
+            pair = cases[Path(path).stem]
             mask = found.mask.any(axis=0) if len(found) else np.zeros(pair.size, bool)
             union = np.count_nonzero(mask | (pair.mask > 0))
             overlaps.append(np.count_nonzero(mask & (pair.mask > 0)) / union)
             kinds = {dataset.classes[number] for number in found.class_id}
             assert kinds == {*pair.row["kinds"].split()}
     assert len(overlaps) == len(read(root))
-    print(f"IoU through supervision: mean {np.mean(overlaps):.4f}, least {min(overlaps):.4f}")
+    # outlines through pixel centres: what is lost is holes, filled
+    assert np.mean(overlaps) > 0.99
     assert min(overlaps) > 0.9
 
 

@@ -222,10 +222,11 @@ def _file(pair: Pair, header: Header, segments: _Segments, year: str) -> bytes:
 def _source_image(pair: Pair, header: Header) -> Any:
     """Return what a segmentation takes over from its image, and nothing more."""
     from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import UID
 
     image = Dataset()
     image.file_meta = FileMetaDataset()
-    image.file_meta.TransferSyntaxUID = header.transfer_syntax_uid
+    image.file_meta.TransferSyntaxUID = UID(header.transfer_syntax_uid)
     image.SOPClassUID = header.sop_class_uid
     image.SOPInstanceUID = header.sop_instance_uid
     image.SeriesInstanceUID = header.series_instance_uid

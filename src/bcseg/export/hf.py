@@ -37,8 +37,8 @@ CANNOT = (
     "lesions apart: a mask is the union of a class",
 )
 PARTS = {TRAIN: "train", VAL: "validation", TEST: "test", "": "train"}
-TEXTS = """dataset record_id group laterality view kinds pixel_spacing_mm age birads density pathology
-    source_image sop_instance_uid""".split()  # noqa: SIM905
+TEXTS = """dataset record_id group laterality view kinds pixel_spacing_mm age birads density
+    pathology source_image sop_instance_uid""".split()  # noqa: SIM905
 NUMBERS = "height width bits_stored n_lesions mask_pixels".split()  # noqa: SIM905
 _SHARD_BYTES = 256 << 20  # of files in a Parquet file; the Hub wants less than 500 MB
 # Identifiers that the Hub knows; every other licence is "other"
