@@ -147,7 +147,7 @@ def test_another_image_than_that_of_the_pair_fails_by_name(run, tmp_path):
 
 def test_background_pairs_have_no_segmentation(run, tmp_path):
     root = tmp_path / "root"
-    shutil.copytree(finished("inbreast", "--with-empty", "force"), root / "inbreast")
+    shutil.copytree(finished("inbreast", "--with-empty=force"), root / "inbreast")
     empty = [pair.case for pair in read(root) if not pair.lesions]
     assert empty
     text, err = export(run, "dicom-seg", root, tmp_path / "out", SOURCES[1])
