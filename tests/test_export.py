@@ -146,7 +146,8 @@ def test_coco_polygons_come_with_their_overlap(run, tmp_path):
             np.testing.assert_array_equal(coco.annToMask(annotation) > 0, lesion.mask)
 
 
-def test_yolo_polygons_drawn_as_frameworks_do_are_the_masks(run, tmp_path, everything):
+@pytest.mark.parametrize("whole", [np.trunc, np.rint])
+def test_yolo_polygons_drawn_as_frameworks_do_are_the_masks(run, tmp_path, everything, whole):
     _, err = export(run, "yolo", everything, tmp_path / "out")
     for pair in read(everything):
         image = pixels(tmp_path / f"out/images/{pair.split}/{pair.case}.png")
@@ -159,7 +160,7 @@ def test_yolo_polygons_drawn_as_frameworks_do_are_the_masks(run, tmp_path, every
             assert len(shares) >= 3
             assert shares.min() >= 0
             assert shares.max() <= 1
-            points = (shares * [pair.size[1], pair.size[0]]).astype(np.int32)
+            points = whole(shares * [pair.size[1], pair.size[0]]).astype(np.int32)
             cv2.fillPoly(drawn, [points], 1)
         filled = drawn.copy()
         filled[pair.mask > 0] = 1

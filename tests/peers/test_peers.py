@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_nnunet_verifies_the_dataset(run, tmp_path, root, monkeypatch):
 
 def test_monai_loads_the_datalist(run, tmp_path, root):
     data = pytest.importorskip("monai.data", reason=REASON)
-    from monai.data.utils import check_missing_files
+    from monai.data.decathlon_datalist import check_missing_files
     from monai.transforms import LoadImaged
 
     export(run, "monai", root, tmp_path / "out")
@@ -96,8 +97,7 @@ def test_supervision_reads_yolo(run, tmp_path, root):
 def test_mlcroissant_validates(run, tmp_path, root):
     pytest.importorskip("mlcroissant", reason=REASON)
     export(run, "croissant", root, tmp_path / "out")
-    command = shutil.which("mlcroissant")
-    assert command
+    command = Path(sys.executable).with_name("mlcroissant")
     metadata = tmp_path / "out/metadata.json"
     done = subprocess.run(
         [command, "validate", "--jsonld", metadata], capture_output=True, text=True, check=False

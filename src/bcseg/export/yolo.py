@@ -1,8 +1,8 @@
 """YOLO segmentation: a text file of polygons beside each image, 8 bit.
 
-A line is `class x1 y1 x2 y2 ...` in shares of the sides. Points are pixel centres,
-(x + 0.5) / width: frameworks cut x * width to whole numbers and fill with the border included,
-which gives the pixels back.
+A line is `class x1 y1 x2 y2 ...` in shares of the sides. Points lie in their pixels at
+(x + 0.25) / width: some frameworks cut x * width to a whole number, some round it (supervision),
+and all fill with the border included, which gives the pixels back.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ CANNOT = (
     "parts of one or two pixels: they are drawn as triangles that mark the same pixels",
     "16 bits: images are written with 8, by the bits that are used",
 )
+_INTO_PIXEL = 0.25  # both cutting and rounding give the pixel; 0.5 is rounded to an even number
 _WORST = 3  # pairs that are named
 
 
@@ -79,7 +80,7 @@ def _outlines(lesion: PairLesion) -> list[NDArray[np.float64]]:
 
 
 def _line(number: int, outline: NDArray[np.float64], size: tuple[int, int]) -> str:
-    shares = (outline + 0.5) / np.array([size[1], size[0]])
+    shares = (outline + _INTO_PIXEL) / np.array([size[1], size[0]])
     return " ".join([str(number), *(f"{share:.8f}" for share in shares.ravel())])
 
 
