@@ -111,6 +111,7 @@ def test_help_has_an_example(command, run):
     code, out, _ = run(command, "--help")
     assert code == 0
     assert f"Example: bcseg {command}" in " ".join(out.split())
+    assert "[/" not in out  # marks of bold
 
 
 @pytest.mark.parametrize("command", COMMANDS)

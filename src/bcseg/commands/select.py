@@ -20,7 +20,7 @@ def select(
             "--manifest",
             "-m",
             metavar="FILE",
-            help="CSV with dataset and record_id, or file names; or the word [bold]classic[/bold]:"
+            help="CSV with dataset and record_id, or file names; or the word classic:"
             " the hand-picked subsets of an older collection.",
         ),
     ] = None,
