@@ -42,7 +42,7 @@ def test_every_export_opens_with_the_licences_and_is_hidden_from_git(
     for dataset in datasets:
         assert (root / dataset / "LICENCE.txt").read_text() in text
     assert (tmp_path / "out/.gitignore").read_text() == "*\n"
-    assert f"{FORMATS[format_].TITLE} cannot carry" in err
+    assert f"not carried by {FORMATS[format_].TITLE}: " in err
     left = (tmp_path / "out").rglob(".*")
     assert [path.name for path in left] == [".gitignore"]
 

@@ -239,6 +239,14 @@ def test_shares_that_are_none_are_refused(run, tmp_path, options, message):
     assert not (root / "splits.csv").exists()
 
 
+def test_places_that_hold_nobody_are_named(run, tmp_path):
+    root = make_root(tmp_path / "root", patients(2))
+    code, _, err = run("split", root)
+    assert code == 0
+    assert "note: nobody is in " in err
+    assert "2 patients cannot be divided into such shares" in err
+
+
 def test_a_dry_run_writes_nothing_and_a_foreign_table_is_not_overwritten(run, tmp_path):
     root = make_root(tmp_path / "root", patients(10))
     code, out, _ = run("split", root, "--dry-run")

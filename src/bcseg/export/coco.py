@@ -20,8 +20,8 @@ from bcseg.store import write_atomic
 
 TITLE = "COCO instances"
 CANNOT = (
-    "background pairs are images without an annotation",
-    "with --polygons: holes; they are filled, and the overlap with the mask is told",
+    "holes, with --polygons: they are filled, and the overlap with the mask is told",
+    "an empty mask as such: such a pair is an image without annotations",
 )
 
 

@@ -64,7 +64,7 @@ def export_pairs(name: str, root: Path, out: Path, how: Exporting) -> Exported:
         write_atomic(part / ".gitignore", b"*\n")
         write_atomic(part / pairs.LICENCE, licences(folders).encode())
         format_.write(job)
-    result.notes += [f"{format_.TITLE} cannot carry {line}" for line in format_.CANNOT]
+    result.notes += [f"not carried by {format_.TITLE}: {line}" for line in format_.CANNOT]
     return result
 
 

@@ -65,9 +65,18 @@ def split_pairs(root: Path, how: Splitting) -> Split:
         patients={place: _patients_in(dealt, n) for n, place in enumerate(places)},
         kept=kept,
         balance=tuple(balance),
-        notes=published.notes() if how.keep_published else (),
+        notes=_empty(places, dealt) + (published.notes() if how.keep_published else ()),
         dry_run=how.dry_run,
     )
+
+
+def _empty(places: Sequence[Place], dealt: Mapping[str, int]) -> tuple[str, ...]:
+    """Say which places hold nobody."""
+    empty = [one.title for n, one in enumerate(places) if not _patients_in(dealt, n)]
+    if not empty:
+        return ()
+    few = counted(len(dealt), "patient")
+    return (f"nobody is in {' and '.join(empty)}: {few} cannot be divided into such shares",)
 
 
 def _patients_in(dealt: Mapping[str, int], place: int) -> int:
