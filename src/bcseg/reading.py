@@ -24,8 +24,9 @@ from bcseg import pairs
 from bcseg.errors import RecordError, UsageError
 from bcseg.formats.images import decode
 from bcseg.pairs import UNREADABLE, PairsFolder, Row, checked_rows, read_rows
-from bcseg.raster import Patch, paint, patch_from_rle
+from bcseg.raster import Patch, paint
 from bcseg.record import Size
+from bcseg.redrawing import written_patch
 
 SPLITS = "splits.csv"
 Scale = Literal["unit"] | None
@@ -240,23 +241,8 @@ class LesionTable:
         for line in map(json.loads, self._lines.get(record_id, ())):
             row = self._rows.get((record_id, str(line.get("lesion_id"))))
             if row and row["in_mask"] == "1":
-                found.append(PairLesion(row, patch_of_line(line, size), size, line))
+                found.append(PairLesion(row, written_patch(line, size), size, line))
         return tuple(found)
 
     def __reduce__(self) -> tuple[type[LesionTable], tuple[Path]]:
         return LesionTable, (self.folder,)  # another process reads for itself
-
-
-def patch_of_line(line: Mapping[str, Any], size: Size) -> Patch:
-    """Return the pixels of a line of lesions.jsonl.gz on the written grid.
-
-    Raises RecordError (`bad_rle`) for a damaged line and for one of another size.
-    """
-    try:
-        rle = line["rle"]
-        counts, given = [int(count) for count in rle["counts"]], tuple(rle["size"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecordError("the contour is damaged", code="bad_rle") from error
-    if given != size:
-        raise RecordError("the contour is of another image size", code="bad_rle")
-    return patch_from_rle(counts, size)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bcseg import raster
+from bcseg.errors import RecordError
 from bcseg.raster import Patch
 from bcseg.record import (
     Circle,
@@ -50,6 +51,27 @@ def annotation_sha256(lines: Sequence[Line], radius: float) -> str:
 def patch_of_runs(values: Mapping[str, Any]) -> Patch:
     """Return the patch of run lengths with their size."""
     return raster.patch_from_rle([int(count) for count in values["counts"]], _size(values["size"]))
+
+
+def written_patch(line: Line, size: Size | None = None) -> Patch:
+    """Return the pixels of a line on the written grid; `size`: of the grid, where it is known.
+
+    Raises RecordError (`bad_rle`) for a damaged line and for one of another size.
+    """
+    try:
+        given = written_size(line)
+        counts = [int(count) for count in line["rle"]["counts"]]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise RecordError("the contour is damaged", code="bad_rle") from error
+    if size not in (None, given):
+        raise RecordError("the contour is of another image size", code="bad_rle")
+    return raster.patch_from_rle(counts, given)
+
+
+def written_size(line: Line) -> Size:
+    """Return rows and columns of the written grid, as a line has them."""
+    rows, columns = line["rle"]["size"]
+    return int(rows), int(columns)
 
 
 def _shape(values: Mapping[str, Any], geometry: str) -> VectorShape:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from bcseg.breast import breast_region
 from bcseg.errors import RecordError
 from bcseg.formats.images import decode
-from bcseg.raster import Patch, patch_from_rle, patch_of
+from bcseg.raster import Patch, patch_of
 
 _LOW, _HIGH = 1.0, 99.0  # percentiles of the breast shown as black and white at first
 _SAMPLE = 500_000  # pixels that percentiles are taken of
@@ -97,18 +96,6 @@ def _segments(lines: NDArray[np.int8], *, axis_of_runs: int) -> NDArray[np.int64
     line, start = np.nonzero(steps == 1)
     _, stop = np.nonzero(steps == -1)
     return np.stack([line, start, stop], axis=1).astype(np.int64)
-
-
-def patch_of_line(line: bytes, size: tuple[int, int]) -> Patch:
-    """Return the pixels of a line of lesions.jsonl.gz; raises RecordError for another size."""
-    try:
-        rle = json.loads(line)["rle"]
-        counts, given = [int(count) for count in rle["counts"]], tuple(rle["size"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecordError("the contour is damaged", code="bad_rle") from error
-    if given != size:
-        raise RecordError("the contour is of another image size", code="bad_rle")
-    return patch_from_rle(counts, size)
 
 
 def read_mask(folder: Path, name: str) -> Patch:

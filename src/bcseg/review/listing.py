@@ -16,7 +16,8 @@ from bcseg.errors import UsageError
 from bcseg.pairs import PairsFolder, Row, checked_rows
 from bcseg.raster import Patch
 from bcseg.record import Size
-from bcseg.review.images import contour, patch_of_line, read_mask
+from bcseg.redrawing import written_patch
+from bcseg.review.images import contour, read_mask
 from bcseg.review.settings import Reviewing
 
 PairId = tuple[str, str]  # dataset, record id
@@ -90,7 +91,7 @@ class Pair:
             line = self.lines.get(lesion["lesion_id"])
             if line is None:
                 return [self._of_mask()]
-            patch = patch_of_line(line, self.size)
+            patch = written_patch(json.loads(line), self.size)
             found.append({"lesion_id": lesion["lesion_id"]} | self._contour(patch))
         return found or [self._of_mask()]
 

@@ -12,6 +12,7 @@ from bcseg import raster
 from bcseg.errors import RecordError
 from bcseg.pairs import Row
 from bcseg.raster import Patch
+from bcseg.redrawing import written_patch
 from bcseg.scores.items import Measured
 
 
@@ -31,11 +32,8 @@ class Annotators:
         if record_id not in self._peers:
             return
         try:
-            self._masks[record_id] = [
-                raster.patch_from_rle(line["rle"]["counts"], tuple(line["rle"]["size"]))
-                for line in lines
-            ]
-        except (RecordError, KeyError, TypeError, ValueError):
+            self._masks[record_id] = [written_patch(line) for line in lines]
+        except RecordError:
             self._masks.pop(record_id, None)  # its own score says that it is damaged
 
     def dice(self, record_id: str) -> float | None:

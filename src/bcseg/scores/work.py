@@ -15,8 +15,9 @@ from bcseg.breast import breast_region
 from bcseg.errors import RecordError
 from bcseg.formats.images import decode
 from bcseg.pairs import Row
-from bcseg.raster import Patch, patch_from_rle
+from bcseg.raster import Patch
 from bcseg.record import Size
+from bcseg.redrawing import written_patch, written_size
 from bcseg.scores.annotation import annotation_scores, outline_sha256
 from bcseg.scores.corruptions import CORRUPTIONS
 from bcseg.scores.items import Item, Measured, Result
@@ -42,7 +43,8 @@ def score_record(item: Item) -> Result:
     measured = []
     for line in item.lines:
         try:
-            patch, size = _patch(line)
+            patch = written_patch(line)
+            size = written_size(line)
             if pixels is not None and pixels.shape != size:
                 raise RecordError("image and lesions differ in size", code="size_mismatch")
         except RecordError as error:
@@ -60,16 +62,6 @@ def _image(item: Item) -> NDArray[Any]:
         message = f"the image cannot be read: {error.strerror or error}"
         raise RecordError(message, code="missing_file") from error
     return decode(data, item.row["image"]).pixels
-
-
-def _patch(line: Mapping[str, Any]) -> tuple[Patch, Size]:
-    try:
-        rle = line["rle"]
-        size = (int(rle["size"][0]), int(rle["size"][1]))
-        counts = [int(count) for count in rle["counts"]]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise RecordError("a lesion without run lengths", code="bad_rle") from error
-    return patch_from_rle(counts, size), size
 
 
 def _measured(
