@@ -93,7 +93,7 @@ def client(cluster: Processes) -> Iterator[distributed.Client]:
         one.close()
 
 
-def until(is_so, seconds: float = 120) -> None:
+def until(is_so, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, "waited in vain"

@@ -390,7 +390,7 @@ def test_dataset_words(bench: Bench, word: str, name: str, dataset: str, record_
 def test_a_dataset_restricts_where_a_name_is_looked_for(bench: Bench) -> None:
     message = bench.refuse("dataset,record_id\ncbis,20588334\n")
     assert "row 2: '20588334' is no pair of cbis here" in message
-    assert "no dataset is called 'mias'" in bench.refuse("dataset,record_id\nmias,20588334\n")
+    assert "no dataset is called 'ddr'" in bench.refuse("dataset,record_id\nddr,20588334\n")
 
 
 def test_a_name_that_fits_several_datasets_is_refused(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from bcseg.run import Run, Summary
 from bcseg.settings import Settings, chosen_kinds, settings_of
 from bcseg.source import open_source, read
 
+_FILM = {"cbis", "ddsm", "mias"}  # archives of scanned film alone
+
 _Values = TypeVar("_Values", ReadOptions, Options, Settings, Run)
 
 
@@ -120,7 +122,7 @@ def preprocess(
     `image`: uint8, uint16 or int16 (rows, columns), or a file (DICOM, PNG, TIFF, JPEG, PGM, BMP):
     of a DICOM file the modality LUT, padding and photometric interpretation are heeded, as in the
     archive. `dataset_json`: of the pairs folder, or its content. `film`: scanned film, of which
-    "clean" zeroes labels; None: what comes from CBIS-DDSM is (say it for the F sets of BCDR).
+    "clean" zeroes labels; None: as in the archive (say it for the F sets of BCDR).
     Raises UsageError for a dataset.json that cannot be read, RecordError for an image that cannot
     be treated.
     """
@@ -130,7 +132,7 @@ def preprocess(
         content = decode(Path(image).read_bytes(), str(image))
     else:
         content = Image(image, bits_stored=8 * image.dtype.itemsize)
-    is_film = document.get("dataset") == "cbis" if film is None else film
+    is_film = document.get("dataset") in _FILM if film is None else film
     return _preprocess(content, options, film=is_film, spacing_mm=spacing_mm).pixels
 
 
