@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bcseg.errors import RecordError
+from bcseg.formats import images
 from bcseg.formats.images import decode, image_size
 from bcseg.record import Image
 
@@ -440,6 +441,27 @@ def test_lzw_without_imagecodecs(dtype: str, photometric: str | None) -> None:
     np.testing.assert_array_equal(np.load(io.BytesIO(done.stdout[:-1])), pixels)
     assert done.stdout[-1] == (photometric == "miniswhite")
     assert done.stderr == b""
+
+
+def test_both_jpeg_decoders_agree_on_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("imagecodecs")
+    sound = by_cv2(".jpg", smooth())
+    random = np.random.default_rng(7)
+    outcomes = []
+    for _ in range(300):
+        data = bytearray(sound)
+        for place in random.integers(20, len(data) - 2, random.integers(1, 9)):
+            data[place] = random.integers(256)
+        found = []
+        for installed in (True, False):
+            monkeypatch.setattr(images, "_has_imagecodecs", lambda installed=installed: installed)
+            try:
+                found.append(decode(bytes(data), "x").pixels.tobytes())
+            except RecordError as error:
+                found.append(error.code)
+        assert found[0] == found[1]
+        outcomes.append(isinstance(found[0], str))
+    assert 0 < sum(outcomes) < len(outcomes)
 
 
 NOISE = """

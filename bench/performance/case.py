@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cProfile
 import json
-import os
 import pstats
 import resource
 import sys
@@ -81,8 +80,8 @@ def _work(name: str, dataset: str, moments: list[float]) -> Work:
 
 def _cpu() -> float:
     """Return the CPU seconds, user and system, of this process and of workers that ended."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)  # os.times counts in 1/100 s
 
 
 def _peak() -> float:

@@ -122,13 +122,25 @@ def _read(path: Path) -> Pixels:
 
 
 def naive(pair: Pair, folder: Path) -> None:
-    """Do what the script does that people write: every step on the whole image, in float64."""
+    """Do what the script does that people write: every step on the whole image, in float64.
+
+    Its steps are written as in the preprocessing that dozens of mammography repositories copy from
+    each other (`cropBorders`, `minMaxNormalise`, `globalBinarise`, `editMask`, `xLargestBlobs`,
+    `applyMask`, `checkLRFlip`, `pad`), without its CLAHE and its second scaling in float32.
+    """
     pixels = _read(pair.image)
     mask = np.zeros(pixels.shape, np.uint8)
     for one in pair.lesions:
         if one.chosen:
             mask = np.maximum(mask, _drawn(pair, one.file, one.shape))
-    image, mask = _classic(pixels, mask)
+    image = _min_max(_without_border(pixels))
+    region = _largest_blob(_opened(_binary(image)))
+    image = _masked(image, region)
+    mask = _without_border(mask)
+    if _lies_right(region):
+        image, mask = np.fliplr(image), np.fliplr(mask)
+    image, mask = _min_max(_padded(image)), _padded(mask)
+    image, mask = np.rint(image * 255).astype(np.uint8), mask.astype(np.uint8)
     cv2.imwrite(str(folder / "images" / f"{pair.name}.png"), image)
     cv2.imwrite(str(folder / "masks" / f"{pair.name}.png"), mask)
 
@@ -154,33 +166,52 @@ def _drawn(pair: Pair, file: str, shape: Any) -> Pixels:
     return np.array(canvas)
 
 
-def _classic(pixels: Pixels, mask: Pixels) -> tuple[Pixels, Pixels]:
-    """Do the six steps of the preset `classic` as they are described."""
-    height, width = pixels.shape
-    box = np.s_[
-        int(height * 0.04) : int(height * (1 - 0.04)), int(width * 0.01) : int(width * (1 - 0.01))
-    ]
-    image, mask = _stretched(pixels[box].astype(np.float64)), mask[box]
-    square = np.ones((23, 23), np.uint8)
-    binary = (image >= 0.1).astype(np.uint8)
-    binary = cv2.dilate(cv2.morphologyEx(binary, cv2.MORPH_OPEN, square), square)
-    contours, _ = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    region = np.zeros(binary.shape, np.uint8)
-    if contours:
-        cv2.drawContours(region, [max(contours, key=cv2.contourArea)], -1, 1, cv2.FILLED)
-    image = image * region
-    middle = image.shape[1] // 2
-    if region[:, :middle].sum() < region[:, middle:-1].sum():
-        image, mask = np.fliplr(image), np.fliplr(mask)
-    side = max(image.shape)
-    padding = ((0, side - image.shape[0]), (0, side - image.shape[1]))
-    image, mask = np.pad(image, padding), np.pad(mask, padding)
-    return np.rint(_stretched(image) * 255).astype(np.uint8), mask
+def _without_border(image: Pixels) -> Pixels:
+    height, width = image.shape
+    rows = slice(int(height * 0.04), int(height * (1 - 0.04)))
+    return image[rows, int(width * 0.01) : int(width * (1 - 0.01))]
 
 
-def _stretched(image: Pixels) -> Pixels:
+def _min_max(image: Pixels) -> Pixels:
     low, high = image.min(), image.max()
     return (image - low) / (high - low) if high > low else np.zeros(image.shape)
+
+
+def _binary(image: Pixels) -> Pixels:
+    binary = np.zeros(image.shape, np.uint8)
+    binary[image >= 0.1] = 1
+    return binary
+
+
+def _opened(binary: Pixels) -> Pixels:
+    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (23, 23))
+    opened = cv2.morphologyEx(binary, cv2.MORPH_OPEN, kernel)
+    return cv2.morphologyEx(opened, cv2.MORPH_DILATE, kernel)
+
+
+def _largest_blob(binary: Pixels) -> Pixels:
+    contours, _ = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    largest = sorted(contours, key=cv2.contourArea, reverse=True)[:1]
+    return cv2.drawContours(np.zeros(binary.shape, np.uint8), largest, -1, 1, cv2.FILLED)
+
+
+def _masked(image: Pixels, region: Pixels) -> Pixels:
+    masked = image.copy()
+    masked[region == 0] = 0
+    return masked
+
+
+def _lies_right(region: Pixels) -> bool:
+    middle = region.shape[1] // 2
+    columns = region.sum(axis=0)
+    return sum(columns[:middle]) < sum(columns[middle:-1])
+
+
+def _padded(image: Pixels) -> Pixels:
+    height, width = image.shape
+    padded = np.zeros((max(height, width),) * 2)
+    padded[:height, :width] = image
+    return padded
 
 
 SCRIPTS: dict[str, Callable[[Pair, Path], None]] = {

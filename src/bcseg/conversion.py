@@ -118,10 +118,13 @@ def _work(state: State, job: Job, cluster: _Cluster | None) -> None:
 def _up_to_limit(state: State) -> Iterator[Record]:
     """Yield what is to do until so many pairs, new or kept, are there in order of record id."""
     limit = state.run.limit
+    if limit is None:
+        yield from state.todo
+        return
     todo = {record.record_id for record in state.todo}
     written = 0
     for record_id, record in state.records.items():
-        if limit is not None and written >= limit:
+        if written >= limit:
             if record_id in todo:
                 state.unreached[record_id] = "limit"
             continue

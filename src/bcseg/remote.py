@@ -155,10 +155,11 @@ class CloudJournal(Journal):
         self.load()
         yield from super().lines()
 
-    def write(self, identity: dict[str, Any] | None, entries: Iterable[dict[str, Any]]) -> None:
-        """Write the whole journal anew, as one part."""
-        super().write(identity, entries)
-        self._send_whole()
+    def _write_lines(
+        self, identity: dict[str, Any] | None, lines: Iterable[tuple[str, bytes]]
+    ) -> None:
+        super()._write_lines(identity, lines)
+        self._send_whole()  # as one part
 
     def first(self) -> dict[str, Any] | None:
         """Return the identity that the journal begins with, without the rest of it."""

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bcseg.cloud import CloudPath, is_cloud
 from bcseg.errors import EXIT_FINDINGS, BcsegError, RecordError
@@ -269,9 +269,8 @@ class Journal:
     def entries(self) -> Iterator[dict[str, Any]]:
         """Yield all entries, sorted by record id."""
         with self.path.open("rb") as file:
-            for record_id in self.ids():
-                file.seek(self._offsets[record_id])
-                entry = _entry(file.readline())
+            for _, line in self._sound_lines(file):
+                entry = _entry(line)
                 assert entry is not None
                 yield entry
 
@@ -283,21 +282,32 @@ class Journal:
 
     def rewrite(self) -> None:
         """Drop replaced lines, so that a folder that is run often does not grow."""
-        self.write(self.identity, self.entries())
+        with _refusals_of(self.path), self.path.open("rb") as file:
+            self._write_lines(self.identity, self._sound_lines(file))
+
+    def _sound_lines(self, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+        """Yield the id of each record and its line, sorted by id."""
+        for record_id in self.ids():
+            file.seek(self._offsets[record_id])
+            yield record_id, file.readline()
 
     def write(self, identity: dict[str, Any] | None, entries: Iterable[dict[str, Any]]) -> None:
         """Write the whole journal anew; the entries may come from its old file, or from others."""
+        with _refusals_of(self.path):
+            self._write_lines(identity, ((entry["id"], _line(entry)) for entry in entries))
+
+    def _write_lines(
+        self, identity: dict[str, Any] | None, lines: Iterable[tuple[str, bytes]]
+    ) -> None:
         part = self.path.with_name(self.path.name + PART)
         offsets = {}
-        with _refusals_of(self.path):
-            part.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                file.write(_line({"identity": identity}))
-                for entry in entries:
-                    offsets[entry["id"]] = file.tell()
-                    file.write(_line(entry))
-                end = file.tell()
-            part.replace(self.path)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            end = file.write(_line({"identity": identity}))
+            for record_id, line in lines:
+                offsets[record_id] = end
+                end += file.write(line)
+        part.replace(self.path)
         self.identity, self._offsets, self._end = identity, offsets, end
 
 

@@ -14,7 +14,6 @@ pixels, not closed. Whether they count from 0 or 1 is not documented: taken as t
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -36,6 +35,7 @@ from bcseg.adapters.base import (
     worst_pathology,
 )
 from bcseg.errors import ArchiveError, RecordError
+from bcseg.formats.points import points_of
 from bcseg.formats.tables import Row, Table, read_csv
 from bcseg.record import (
     Failed,
@@ -43,7 +43,6 @@ from bcseg.record import (
     Laterality,
     LeftOut,
     Lesion,
-    Point,
     Polygon,
     Record,
     Unreadable,
@@ -439,13 +438,8 @@ def _outline(row: Row) -> Polygon | Unreadable:
             f"the outline has {len(xs)} x and {len(ys)} y coordinates", code="unreadable_contour"
         )
     try:
-        points: tuple[Point, ...] = tuple((float(x), float(y)) for x, y in zip(xs, ys, strict=True))
+        return Polygon(points_of(xs, ys), closed=False)
     except ValueError as error:
         raise RecordError(
             "the outline has a coordinate that is no number", code="unreadable_contour"
         ) from error
-    if not all(math.isfinite(value) for point in points for value in point):
-        raise RecordError(
-            "the outline has a coordinate that is no number", code="unreadable_contour"
-        )
-    return Polygon(points, closed=False)

@@ -53,7 +53,9 @@ _HEADS = (1 << 14, 1 << 17, 1 << 20, 1 << 25)  # bytes tried for a header
 _MOST_READS = 100_000  # of a parser; a header has a few hundred elements of two or three reads each
 _MOST_FRAGMENTS = 100_000
 _LONGEST_VALUE = 1 << 18  # bytes of an element; the largest is a LUT of 65,536 words
-_BIG_SEGMENT = 1 << 23  # bytes of RLE data from which their unpacked size is counted first
+_MOST_UNPACKED = 1 << 29  # bytes that RLE data may unpack to before anybody counts them one by one
+
+_LONGEST = np.r_[np.ones(129, np.float32), 257 - np.arange(129, 256, dtype=np.float32)]
 
 _OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 _HEADER_TAGS = (
@@ -616,7 +618,7 @@ def _decode_rle(frame: bytes, layout: _Layout, syntax: str, name: str) -> NDArra
     planes: list[NDArray[Any]] = []
     for start, end in itertools.pairwise(edges):
         segment = frame[start:end]
-        if len(segment) > _BIG_SEGMENT and _unpacked_size(segment, size + 1) > size + 1:
+        if _most_unpacked(segment) > _MOST_UNPACKED and _unpacked_size(segment, size) > size + 1:
             raise RecordError(f"an RLE segment holds more than {size:,} pixels", where=name)
         plane = np.frombuffer(decode_segment(segment), np.uint8)
         if not size <= len(plane) <= size + 1:  # one more: some writers fill up to an even number
@@ -630,13 +632,23 @@ def _decode_rle(frame: bytes, layout: _Layout, syntax: str, name: str) -> NDArra
     return _shaped(stored, layout, planar=True)
 
 
-def _unpacked_size(segment: bytes, enough: int) -> int:
-    """Return how many bytes a PackBits segment unpacks to, counted until it is more than enough.
+def _most_unpacked(segment: bytes) -> int:
+    """Return a bound of what a PackBits segment unpacks to: as if each byte was the head of a run.
 
-    decode_segment makes them all before anybody can ask: up to 64 times as many.
+    decode_segment makes it all before anybody can ask: up to 64 times as many bytes.
     """
+    if 64 * len(segment) <= _MOST_UNPACKED:
+        return 64 * len(segment)
+    import cv2  # not above: many who read headers need no OpenCV
+
+    counts = cv2.calcHist([np.frombuffer(segment, np.uint8)], [0], None, [256], [0, 256])
+    return int(counts.ravel() @ _LONGEST)
+
+
+def _unpacked_size(segment: bytes, expected: int) -> int:
+    """Return how many bytes a PackBits segment unpacks to, counted until they are too many."""
     size, place, end = 0, 0, len(segment)
-    while place < end and size <= enough:
+    while place < end and size <= expected + 1:
         head = segment[place]
         if head < 128:  # so many bytes and one follow
             size += head + 1

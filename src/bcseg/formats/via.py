@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import chain
 from typing import Any
 
 from bcseg.errors import RecordError
+from bcseg.formats.points import points_of
 from bcseg.limits import DEFAULT, Limits
 from bcseg.record import Circle, Dots, Ellipse, Point, Polygon, Polyline, Shape
 
@@ -60,7 +62,12 @@ def _points(cell: dict[str, Any], where: str, limits: Limits) -> tuple[Point, ..
         raise _bad(f"{len(xs)} x and {len(ys)} y coordinates", where)
     if len(xs) > limits.points:
         raise _bad(f"{len(xs):,} points, the limit is {limits.points:,} (--max-points)", where)
-    return tuple((_finite(x, where), _finite(y, where)) for x, y in zip(xs, ys, strict=True))
+    if not {int, float}.issuperset(map(type, chain(xs, ys))):  # true, null, text
+        raise _bad("a coordinate is no number", where)
+    try:
+        return points_of(xs, ys)
+    except ValueError:
+        raise _bad("a coordinate is no number", where) from None
 
 
 def _number(cell: dict[str, Any], key: str, where: str) -> float:

@@ -71,11 +71,16 @@ READ_ERRORS = (
 def read(source: Source, name: str) -> bytes:
     """Return the content of a file; raises RecordError if it cannot be read."""
     most = source.limits.file_bytes
-    if source.size(name) > most:
-        raise _too_large(name, source.size(name), most)
+    size = source.size(name)
+    if size > most:
+        raise _too_large(name, size, most)
     try:
         with source.open(name) as file:
-            data = file.read(most + 1)  # it may grow, or be larger than a zip file says
+            data = file.read(
+                size + 1
+            )  # not `most`: so much memory would be fetched from the system
+            if len(data) > size:  # it has grown, or is larger than a zip file says
+                data += file.read(most - size)
     except READ_ERRORS as error:
         raise unreadable(source, name, error) from error
     if len(data) > most:
