@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+
+import pytest
 
 PROJECT = Path(__file__).parents[1]
 
@@ -43,3 +49,35 @@ def test_every_dependency_of_users_has_a_lowest_version():
     lines = [line for name, group in requirements().items() if name != "dev" for line in group]
     own = [line for line in lines if not line.startswith("bcseg[")]
     assert [line for line in own if ">=" not in line] == []
+
+
+SKIPPED = {"name": "a", "skip_reason": "not found"}
+SOUND = {"name": "b", "version": "1", "vulns": []}
+FLAWED = {
+    "name": "c",
+    "version": "2",
+    "vulns": [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["3"]}],
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        ([SOUND, SOUND], 0, "2 packages, none with a known flaw"),
+        ([SOUND, FLAWED], 1, "c 2: PYSEC-1, CVE-1 (mended in 3)"),
+        ([SOUND, SKIPPED], 1, "not audited: a"),
+        ([SKIPPED, SKIPPED], 0, "nothing audited"),
+        (None, 0, "nothing was audited"),
+    ],
+)
+def test_an_audit_says_what_it_found_and_when_it_could_not_ask(tmp_path, answer, code, said):
+    text = "no network" if answer is None else json.dumps({"dependencies": answer})
+    (tmp_path / "pip_audit.py").write_text(f"print({text!r})")
+    done = subprocess.run(
+        [sys.executable, PROJECT / "supply/audit.py", "requirements-dev.lock"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code
+    assert said in done.stdout
