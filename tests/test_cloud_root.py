@@ -64,6 +64,17 @@ def test_workers_read_from_s3_and_write_to_it(bucket):
     assert bucket.content("pairs/csaw") == content(finished("csaw"))
 
 
+def test_shards_on_s3_are_merged_there(bucket, run):
+    root = bucket.address("pairs")
+    for number in (1, 2):
+        words = ("refactor", "inbreast", original("inbreast"), "-o", root, "-j", 1)
+        assert bcseg(*words, "--shard", f"{number}/2") == 0
+        code, _, err = run("merge", root)
+        assert code == (2 if number == 1 else 0), err
+    assert bucket.content("pairs/inbreast") == content(finished("inbreast"))
+    assert not [name for name in bucket.names("pairs") if ".shards" in name]
+
+
 def test_a_second_run_writes_no_pair_again(bucket, run):
     root = made(bucket)
     before = bucket.everything("pairs/inbreast/images")

@@ -19,7 +19,9 @@ from bcseg.errors import UsageError
 from bcseg.outcome import Job
 from bcseg.settings import Settings
 from bcseg.source import open_source
+from object_storage import bucket, credentials
 
+__all__ = ["bucket", "credentials"]  # fixtures
 distributed = pytest.importorskip("distributed")
 
 HERE = Path(__file__).parent
@@ -145,6 +147,15 @@ def test_failures_and_progress_are_those_of_a_local_run(cluster, tmp_path, run, 
     assert shown == [(number, 6) for number in range(1, 7)]
     assert bcseg("refactor", adapter, source, "-o", tmp_path / "local", "-j", 1) == 1
     assert content(tmp_path / "out" / "mine") == content(tmp_path / "local" / "mine")
+
+
+def test_source_and_root_on_object_storage(started, bucket):
+    started.end(started.workers)  # those of other tests know no storage: new ones do
+    started.fill_up(2)
+    source, root = bucket.put(original("csaw"), "original"), bucket.address("pairs")
+    assert bcseg("refactor", "csaw", source, "-o", root, "--dask", started.address) == 0
+    assert bucket.content("pairs/csaw") == content(finished("csaw"))
+    started.end(started.workers)
 
 
 def test_a_shard_on_a_cluster(cluster, tmp_path):
