@@ -24,7 +24,8 @@ def read_by_cv2(data: bytes) -> np.ndarray:
 def read_by_pillow(data: bytes) -> np.ndarray:
     with PIL.Image.open(io.BytesIO(data)) as image:
         image.load()
-        return np.asarray(image)
+        pixels = np.asarray(image)
+        return pixels.astype(np.uint16) if image.mode == "I" else pixels  # 16 bit, older Pillow
 
 
 def noise(rows: int, columns: int, dtype: str) -> np.ndarray:
