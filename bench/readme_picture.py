@@ -1,4 +1,4 @@
-"""Draw docs/contact-sheet.png, the picture of the README: synthetic pairs, as `bcseg demo` shows them.
+"""Draw docs/contact-sheet.png, the picture of the README: synthetic pairs as `bcseg demo` shows.
 
     python bench/readme_picture.py docs/contact-sheet.png
 

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import importlib.util
 import io
+import os
 import re
 import shlex
 import sys
@@ -14,6 +15,7 @@ from urllib.parse import unquote
 
 import pytest
 import typer.main
+import yaml
 
 import bcseg
 from bcseg import pairs
@@ -156,6 +158,7 @@ def test_the_sessions_are_what_a_user_sees(page, tmp_path, monkeypatch):
     """Messages and results together, as on a terminal."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BCSEG_DATA", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)  # one process: fast
     shown = sessions((REPOSITORY / page).read_text(encoding="utf-8"))
     assert shown
     for command, lines in shown:
@@ -212,6 +215,12 @@ def test_every_page_is_in_the_navigation_of_the_site():
     settings = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
     listed = re.findall(r": (\S+\.md)$", settings, re.MULTILINE)
     assert sorted(f"docs/{one}" for one in listed) == sorted(set(PAGES) - {"README.md"})
+
+
+def test_the_citation_is_of_this_version():
+    found = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    assert found["version"] == bcseg.__version__
+    assert (found["cff-version"], found["license"]) == ("1.2.0", "MIT")
 
 
 def test_the_site_asks_the_network_for_no_fonts():
