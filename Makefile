@@ -7,7 +7,7 @@ BIN     = $(VENV)/bin
 BCSEG_REAL_DATA ?= $(abspath $(wildcard ../shared/data))
 export BCSEG_REAL_DATA
 
-.PHONY: demo test lint check browser bench-scores bench-review report-picture bench fuzz test-peers \
+.PHONY: demo test lint check docs command-pages test-packages readme-picture browser bench-scores bench-review report-picture bench fuzz test-peers \
         lock audit licences test-minimum test-determinism clean
 
 demo: $(VENV)/.installed
@@ -22,6 +22,15 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 check: test lint
+
+# The site of docs/ in site/. A link that leads nowhere fails. (The theme announces its successor.)
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "site/index.html"
+
+# docs/commands/, a page a command, from the declarations of its help.
+command-pages: $(VENV)/.installed-dev
+	$(BIN)/python supply/command_pages.py docs/commands
 
 # The tests that drive a page want a browser. Where it cannot be installed they are skipped, and say so.
 browser:
@@ -57,6 +66,10 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 # The tables of docs/scores.md: corrupted masks against clean ones. Takes minutes.
 bench-scores: $(VENV)/.installed-dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/scores.py --write docs/scores.md
+
+# The picture of the README, of synthetic pairs.
+readme-picture: $(VENV)/.installed-dev
+	$(BIN)/python bench/readme_picture.py docs/contact-sheet.png
 
 # The picture of docs/report.md, of synthetic pairs. Needs Chromium and chromedriver.
 report-picture: $(VENV)/.installed-dev
@@ -101,6 +114,11 @@ licences: $(VENV)/.installed-dev
 test-minimum: $(UV)
 	supply/minimum.sh $(UV) $(PYTHON)
 
+# Wheel and sdist, built, installed in clean environments and tried, on this Python and on the newest at
+# hand, or NEWEST=python3.14.
+test-packages: $(UV) $(VENV)/.installed-dev
+	supply/packages.sh $(UV) $(BIN)/python $(NEWEST)
+
 # The same tables and pixels from another Python: make test-determinism PYTHON2=python3.13
 PYTHON2 ?= python3.13
 test-determinism: $(UV) $(VENV)/.installed-dev
@@ -119,4 +137,4 @@ $(VENV)/.installed-peers: pyproject.toml | $(VENV)/bin/python
 	$(call install,.[peers])
 
 clean:
-	rm -rf $(VENV) $(PEERS) bcseg-demo
+	rm -rf $(VENV) $(PEERS) bcseg-demo site

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
+import numpy
 import pytest
 
 from archives import DATASETS, bcseg, finished, original
@@ -52,6 +55,54 @@ def test_help_needs_no_heavy_library():
 
 def test_version(run):
     assert run("--version") == (0, f"bcseg {__version__}\n", "")
+
+
+@pytest.mark.parametrize("words", [("--version", "--json"), ("--json", "--version")])
+def test_versions_for_a_bug_report(run, words):
+    code, printed, err = run(*words)
+    assert (code, err) == (0, "")
+    found = json.loads(printed)
+    assert found["bcseg"] == __version__
+    assert found["python"] == platform.python_version()
+    assert found["packages"]["numpy"] == numpy.__version__
+    assert found["extras"]["xls"].keys() == {"xlrd"}
+    assert found["png_deflate"] == {"grey8": "zlib_ng", "grey16": "isal_zlib", "mask": "isal_zlib"}
+    assert not {"dev", "docs", "peers", "fuzz"} & found["extras"].keys()
+
+
+def test_a_library_that_is_missing_has_no_version(run, monkeypatch):
+    def version(name):
+        if name == "pandas":
+            raise metadata.PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(metadata, "version", version)
+    found = json.loads(run("--version", "--json")[1])
+    assert found["packages"]["pandas"] is None
+    assert found["packages"]["numpy"] == "1.0"
+
+
+def test_the_deflate_that_is_in_use_is_told(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "isal", None)
+    monkeypatch.setitem(sys.modules, "zlib_ng", None)
+    found = json.loads(run("--version", "--json")[1])
+    assert set(found["png_deflate"].values()) == {"zlib"}
+
+
+def test_json_before_a_command_says_where_it_belongs(run):
+    code, printed, err = run("--json", "datasets")
+    assert (code, printed) == (2, "")
+    assert "behind the command" in err
+
+
+def test_the_plain_version_imports_nothing_heavy():
+    program = (
+        "import sys, bcseg.cli\n"
+        "try: bcseg.cli.main(['--version'])\n"
+        "finally: print({'numpy', 'bcseg.about'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines() == [f"bcseg {__version__}", "set()"]
 
 
 @pytest.mark.parametrize("module", [True, False])

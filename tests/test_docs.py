@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import importlib.util
+import io
+import os
 import re
+import shlex
+import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import typer.main
+import yaml
 
 import bcseg
 from bcseg import pairs
-from bcseg.cli import app
+from bcseg.cli import app, main
 
 REPOSITORY = Path(__file__).parent.parent
 PACKAGE = Path(bcseg.__file__).parent
@@ -123,3 +131,127 @@ def test_every_column_is_explained():
     text = (REPOSITORY / "docs" / "pairs-folder.md").read_text(encoding="utf-8")
     columns = {*pairs.RECORD_COLUMNS, *pairs.LESION_COLUMNS}
     assert {column for column in columns if f"`{column}`" not in text} == set()
+
+
+# ------------------------------------------------------------------------------ sessions
+
+
+def sessions(text: str) -> list[tuple[str, list[str]]]:
+    """Return the commands of a page, in order, each with the lines that it prints."""
+    found: list[tuple[str, list[str]]] = []
+    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append((line.removeprefix("$ "), []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+def pattern_of(lines: list[str]) -> str:
+    """Return a pattern of the text that these lines show; "..." stands for any lines."""
+    return "".join("(.*\n)*" if line == "..." else re.escape(line) + "\n" for line in lines)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/quick-start.md", "docs/faq.md"])
+def test_the_sessions_are_what_a_user_sees(page, tmp_path, monkeypatch):
+    """Messages and results together, as on a terminal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BCSEG_DATA", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)  # one process: fast
+    shown = sessions((REPOSITORY / page).read_text(encoding="utf-8"))
+    assert shown
+    for command, lines in shown:
+        program, *words = shlex.split(command)
+        assert program == "bcseg"
+        screen = io.StringIO()
+        with (
+            contextlib.redirect_stdout(screen),
+            contextlib.redirect_stderr(screen),
+            pytest.raises(SystemExit) as stop,
+        ):
+            main(words)
+        assert stop.value.code in (0, 1, None), command
+        printed = screen.getvalue()
+        assert re.fullmatch(pattern_of(lines), printed), f"$ {command}\n{printed}"
+
+
+# ------------------------------------------------------------------------------ pages and links
+
+
+PAGES = ["README.md", *(str(p.relative_to(REPOSITORY)) for p in REPOSITORY.glob("docs/**/*.md"))]
+
+
+def without_code(text: str) -> str:
+    """Return a page without its blocks and pieces of code."""
+    return re.sub(
+        r"`[^`\n]+`", "", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    )
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub and MkDocs make them."""
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", one.lower()).strip().replace(" ", "-") for one in titles}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_between_pages_lead_somewhere(page):
+    path = REPOSITORY / page
+    for link in re.findall(r"\]\(([^)\s]+)\)", without_code(path.read_text(encoding="utf-8"))):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = unquote(link).partition("#")
+        target = (path.parent / name).resolve() if name else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+        if page.startswith("docs/"):  # the site has nothing else
+            assert target.is_relative_to(REPOSITORY / "docs"), link
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    settings = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = re.findall(r": (\S+\.md)$", settings, re.MULTILINE)
+    assert sorted(f"docs/{one}" for one in listed) == sorted(set(PAGES) - {"README.md"})
+
+
+def test_the_citation_is_of_this_version():
+    found = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    assert found["version"] == bcseg.__version__
+    assert (found["cff-version"], found["license"]) == ("1.2.0", "MIT")
+
+
+def test_the_site_asks_the_network_for_no_fonts():
+    assert "font: false" in (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------ a page a command
+
+
+@pytest.fixture(scope="module")
+def command_pages() -> dict[str, str]:
+    path = REPOSITORY / "supply" / "command_pages.py"
+    spec = importlib.util.spec_from_file_location("command_pages", path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, spec.name, module)  # dataclasses look it up
+        spec.loader.exec_module(module)
+    return module.pages()
+
+
+def test_the_pages_of_the_commands_are_those_of_the_help(command_pages):
+    folder = REPOSITORY / "docs" / "commands"
+    written = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
+    assert written == command_pages, "run `make command-pages`"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_page_has_the_options_that_the_help_has(command, command_pages, run):
+    _, _, said = run(command, "--help")[1].partition("\n")
+    told = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", said))
+    page = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", command_pages[f"{command}.md"]))
+    assert told - page == {"--help", "-h"}
+    assert page - told == set()

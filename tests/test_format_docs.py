@@ -19,7 +19,7 @@ from bcseg import adapters, pairs, published, synth
 from bcseg.adapters.base import ReadOptions
 from bcseg.record import KINDS
 from bcseg.source import open_source
-from test_docs import codes_in_document
+from test_docs import codes_in_document, pattern_of, sessions
 
 REPOSITORY = Path(__file__).parent.parent
 QUIRKS = [Path(__file__).parent / "data" / name for name in ("quirks.csv", "quirks_more.csv")]
@@ -190,29 +190,12 @@ def test_lines_of_text_are_short(name):
 # ------------------------------------------------------------------------------ sessions
 
 
-def sessions(name: str) -> list[tuple[str, list[str]]]:
-    """Return the commands of a page, in order, each with the lines that it prints."""
-    found: list[tuple[str, list[str]]] = []
-    for block in re.findall(r"```console\n(.*?)```", page(name), re.DOTALL):
-        for line in block.splitlines():
-            if line.startswith("$ "):
-                found.append((line.removeprefix("$ "), []))
-            else:
-                found[-1][1].append(line)
-    return found
-
-
-def pattern_of(lines: list[str]) -> str:
-    """Return a pattern of the text that these lines show."""
-    return "".join("(.*\n)*" if line == "..." else re.escape(line) + "\n" for line in lines)
-
-
 @every_page
 def test_the_commands_of_the_page_print_what_it_shows(name, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BCSEG_DATA", raising=False)
-    assert sessions(name)
-    for command, lines in sessions(name):
+    assert sessions(page(name))
+    for command, lines in sessions(page(name)):
         program, *arguments = shlex.split(command)
         assert program == "bcseg"
         one_process = () if arguments[0] == "synth" else ("--jobs", 1)

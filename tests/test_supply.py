@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -81,3 +86,60 @@ def test_an_audit_says_what_it_found_and_when_it_could_not_ask(tmp_path, answer,
     )
     assert done.returncode == code
     assert said in done.stdout
+
+
+# ------------------------------------------------------------------------------ packages
+
+
+@pytest.fixture
+def packed(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return supply/packed.py, in a repository of four files."""
+    spec = importlib.util.spec_from_file_location("packed", PROJECT / "supply" / "packed.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    files = {"README.md", ".ci/run", "src/bcseg/__init__.py", "src/bcseg/data/published.json"}
+    monkeypatch.setattr(module, "tracked", lambda: files)
+    return module
+
+
+def sdist_of(path: Path, names: list[str]) -> Path:
+    with tarfile.open(path, "w:gz") as file:
+        for name in names:
+            file.addfile(tarfile.TarInfo(f"bcseg-0/{name}"), io.BytesIO())
+    return path
+
+
+def wheel_of(path: Path, names: list[str], text: str = "") -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for name in names:
+            file.writestr(name, text)
+    return path
+
+
+ALL = ["README.md", "src/bcseg/__init__.py", "src/bcseg/data/published.json"]
+PACKAGE = ["bcseg/__init__.py", "bcseg/data/published.json"]
+
+
+@pytest.mark.parametrize(
+    ("sdist", "wheel", "text", "said"),
+    [
+        (ALL, PACKAGE, "", ""),
+        (ALL[1:], PACKAGE, "", "not in the sdist: README.md"),
+        (ALL, PACKAGE[:1], "", "not in the wheel: bcseg/data/published.json"),
+        (ALL, PACKAGE, "changed", "the wheel out of the sdist is not that of the tree"),
+    ],
+)
+def test_what_a_package_lacks_is_named(packed, tmp_path, sdist, wheel, text, said):
+    found = packed.main(
+        sdist_of(tmp_path / "a.tar.gz", sdist),
+        wheel_of(tmp_path / "a.whl", wheel),
+        wheel_of(tmp_path / "b.whl", PACKAGE, text),
+    )
+    assert found == said
+
+
+def test_the_version_stands_in_one_place():
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "version" in settings["project"]["dynamic"]
+    assert "version" not in settings["project"]
+    assert settings["tool"]["hatch"]["version"]["path"] == "src/bcseg/__init__.py"

@@ -31,7 +31,8 @@ from bcseg.commands.stats import stats
 from bcseg.commands.synth import synth
 from bcseg.commands.verify import verify
 from bcseg.commands.why import why
-from bcseg.console import Door
+from bcseg.console import Door, out
+from bcseg.errors import UsageError
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: half its import time
 
@@ -52,19 +53,34 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"bcseg {__version__}")
-        raise typer.Exit
+def _version(context: typer.Context, wanted: bool) -> None:
+    if not wanted:
+        return
+    out.set(as_json=context.params["as_json"])
+    if out.json:
+        from bcseg.about import about
+
+        out.document(about())
+    out.result(f"bcseg {__version__}")
+    raise typer.Exit
 
 
 @app.callback()
 def options(
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", is_eager=True, help="With --version: of all libraries, as JSON."),
+    ] = False,  # eager, so that it is known before --version answers
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_version, help="Print the version.")
     ] = False,
 ) -> None:
     """Raw archives of public mammography datasets to clean image/mask pairs."""
+    if as_json:
+        raise UsageError(
+            "--json before a command belongs to --version",
+            hint="behind the command: bcseg stats --json",
+        )
 
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {

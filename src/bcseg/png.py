@@ -13,7 +13,7 @@ import math
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ _FILTER_NONE, _FILTER_SUB = 0, 1
 _PER_METRE = 1
 
 Content = Literal["grey8", "grey16", "mask"]
+CONTENTS: tuple[Content, ...] = get_args(Content)
 
 
 class _Deflate(Protocol):
@@ -132,6 +133,11 @@ def _deflate(content: Content) -> _Deflate:
         return zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
     run_lengths: _Deflate = zlib_ng.compressobj(1, zlib_ng.DEFLATED, 15, 9, zlib_ng.Z_RLE)
     return run_lengths
+
+
+def deflate_library(content: Content) -> str:
+    """Return the library that packs such pixels: isal_zlib, zlib_ng, or Python's own zlib."""
+    return type(_deflate(content)).__module__.partition(".")[0]
 
 
 @functools.cache
