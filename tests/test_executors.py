@@ -14,6 +14,7 @@ import pytest
 
 from bcseg import executors
 from bcseg.errors import RecordError, SourceGone, UsageError
+from bcseg.executors import usable_cpus
 
 _prepared: list[object] = []
 
@@ -201,4 +202,4 @@ def test_a_script_without_guard_is_told_so(tmp_path):
 
 
 def test_the_number_of_cpus():
-    assert 1 <= executors.usable_cpus() <= (os.cpu_count() or 1)
+    assert 1 <= usable_cpus() <= (os.cpu_count() or 1)
