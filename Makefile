@@ -1,4 +1,4 @@
-# `make demo`: the two-minute tour. `make test`: the whole suite. `make lint`: style and types.
+# `make demo`: the two-minute tour. `make test`: the suite. `make lint`: style and types.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
@@ -7,7 +7,8 @@ BIN     = $(VENV)/bin
 BCSEG_REAL_DATA ?= $(abspath $(wildcard ../shared/data))
 export BCSEG_REAL_DATA
 
-.PHONY: demo test lint check docs command-pages test-packages readme-picture browser bench-scores bench-review report-picture bench fuzz test-peers \
+.PHONY: demo test test-all lint check docs command-pages test-packages readme-picture browser bench-scores \
+        bench-review report-picture bench fuzz test-peers \
         lock audit licences test-minimum test-determinism clean
 
 demo: $(VENV)/.installed
@@ -15,6 +16,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev browser
 	$(BIN)/python -m pytest -q -n auto
+
+# The few tests that take half a minute or more, too.
+test-all: test
+	$(BIN)/python -m pytest -q -m slow
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

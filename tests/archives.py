@@ -39,6 +39,13 @@ def original(dataset: str) -> Path:
     return folder
 
 
+@functools.cache
+def laid_out(dataset: str, layout: str, packed: synth.Packed = "") -> synth.Built:
+    """Return a small archive in any layout, or packed; no test may change it."""
+    folder = _scratch() / "laid-out" / f"{dataset}-{layout}-{packed}" / "x"
+    return synth.build(dataset, folder, scale=0.1, layout=layout, packed=packed)
+
+
 def copy_of(dataset: str, folder: Path) -> Path:
     """Copy an archive to a place where it may be changed; times are kept."""
     shutil.copytree(original(dataset), folder)

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from bcseg import executors
+from bcseg import executors, plan
 from bcseg.errors import RecordError, SourceGone, UsageError
+from bcseg.executors import usable_cpus
+from bcseg.run import Run
 
 _prepared: list[object] = []
 
@@ -201,4 +203,10 @@ def test_a_script_without_guard_is_told_so(tmp_path):
 
 
 def test_the_number_of_cpus():
-    assert 1 <= executors.usable_cpus() <= (os.cpu_count() or 1)
+    assert 1 <= usable_cpus() <= (os.cpu_count() or 1)
+
+
+def test_a_run_takes_all_cpus_unless_told(monkeypatch):
+    monkeypatch.setattr(executors, "usable_cpus", lambda: 3)
+    assert plan.workers(Run()) == 3
+    assert plan.workers(Run(jobs=2)) == 2

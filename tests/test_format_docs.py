@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from archives import DATASETS
+from archives import DATASETS, laid_out
 from bcseg import adapters, pairs, published, synth
 from bcseg.adapters.base import ReadOptions
 from bcseg.record import KINDS
@@ -109,9 +109,8 @@ def test_every_published_figure_is_in_the_page(name):
 
 
 @pytest.mark.parametrize(("name", "layout"), LAYOUTS)
-def test_a_layout_is_recognised_as_its_page_says(name, layout, tmp_path):
-    built = synth.build(name, tmp_path / "raw", scale=0.1, layout=layout)
-    source = open_source(built.root)
+def test_a_layout_is_recognised_as_its_page_says(name, layout):
+    source = open_source(laid_out(name, layout).root)
     found = adapters.get(name).index(source, ReadOptions()).layout
     said = [row[0] for row in table(name, "`bcseg inspect` says") if f"`{layout}`" in row[2]]
     assert said == [found]

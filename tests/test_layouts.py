@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from archives import DATASETS, bcseg, finished, original, rows
+from archives import DATASETS, bcseg, finished, laid_out, original, rows
 from bcseg import synth
 
 EVERY = [(dataset, layout) for dataset in DATASETS for layout in synth.LAYOUTS[dataset]]
@@ -34,9 +34,9 @@ def annotations(folder):
 
 @pytest.mark.parametrize(("dataset", "layout", "packed"), PACKED)
 def test_a_packed_layout_gives_the_same_pairs(dataset, layout, packed, tmp_path):
-    built = synth.build(dataset, tmp_path / "raw", scale=0.1, layout=layout, packed=packed)
-    assert built.root.is_file()
-    assert bcseg("refactor", dataset, built.root, "-o", tmp_path / "out", "-j", 1) == 0
+    root = laid_out(dataset, layout, packed).root
+    assert root.is_file()
+    assert bcseg("refactor", dataset, root, "-o", tmp_path / "out", "-j", 1) == 0
     found = annotations(tmp_path / "out" / dataset)
     assert len(found) >= 2
     assert found == annotations(finished(dataset))

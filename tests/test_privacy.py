@@ -78,7 +78,8 @@ def everything_written(folder: Path) -> dict[str, str]:
 
 
 def leaks(text: str) -> list[str]:
-    return re.findall(rf"(?i).{{0,40}}(?:{CANARY[:11]}|{BIRTH}).{{0,20}}", text)
+    found = re.finditer(rf"(?i){CANARY[:11]}|{BIRTH}", text)
+    return [text[max(one.start() - 40, 0) : one.end() + 20] for one in found]
 
 
 def prepared(dataset: str, folder: Path) -> Path:

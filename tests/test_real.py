@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections import Counter
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -119,9 +120,9 @@ def test_every_row_of_the_real_tables_of_cbis_becomes_a_lesion(tmp_path, real_da
     assert len({record.patient_id for record in index.records}) == 1566
 
 
-def test_the_real_region_table_of_cdd_loses_no_region(tmp_path, real_data, run):
+def cdd_table(real_data, source):
+    """Write the region table; return how many regions it has, and a side for each image."""
     table = real_data / "cdd" / "Radiology_hand_drawn_segmentations_v2.csv"
-    source = tmp_path / "original"
     (source / "images").mkdir(parents=True)
     (source / table.name).write_bytes(table.read_bytes())
     with table.open(newline="") as file:
@@ -133,9 +134,43 @@ def test_the_real_region_table_of_cdd_loses_no_region(tmp_path, real_data, run):
         for centre in ("cx", "cy"):
             numbers.append(shape.get(centre, 0) + max(shape.get(r, 0) for r in ("r", "rx", "ry")))
         extent[region["#filename"]] = max(extent[region["#filename"]], *numbers)
+    # a few sizes, so that few files are encoded
+    return len(regions), {name: -(-(side + 2) // 256) * 256 for name, side in extent.items()}
+
+
+GEOMETRIES = {"polygon": 2028, "ellipse": 598, "circle": 331, "polyline": 10, "points": 4}
+CLIPPED = {"polygon": 9, "circle": 5}
+
+
+def test_every_region_of_the_real_table_of_cdd_is_read_and_drawn(tmp_path, real_data):
+    from bcseg import raster
+    from bcseg.adapters import cdd
+    from bcseg.adapters.base import ReadOptions
+    from bcseg.source import open_source
+
+    regions, sides = cdd_table(real_data, tmp_path)
+    for name in sides:
+        (tmp_path / "images" / name).touch()
+    index = cdd.index(open_source(tmp_path), ReadOptions(image_type="all"))
+    drawings = [
+        raster.draw(lesion.shape, (sides[Path(record.image).name],) * 2)
+        for record in index.records
+        for lesion in record.lesions
+    ]
+    assert len(index.records) == len(sides) == 1233
+    assert len(drawings) == regions == 2971
+    assert all(drawing.patch.area > 0 for drawing in drawings)
+    assert Counter(drawing.geometry for drawing in drawings) == GEOMETRIES
+    assert Counter(drawing.geometry for drawing in drawings if drawing.outside) == CLIPPED
+    assert all(d.patch.area > 1 for d in drawings if d.geometry == "polyline")
+
+
+@pytest.mark.slow  # 1,233 images of full size, half a minute
+def test_the_real_region_table_of_cdd_loses_no_region(tmp_path, real_data, run):
+    source = tmp_path / "original"
+    regions, sides = cdd_table(real_data, source)
     blanks = {}
-    for name, side in extent.items():
-        side = -(-(side + 2) // 256) * 256  # a few sizes, so that few files are encoded
+    for name, side in sides.items():
         if side not in blanks:
             blanks[side] = tmp_path / f"{side}.jpg"
             cv2.imwrite(str(blanks[side]), np.zeros((side, side), np.uint8))
@@ -145,17 +180,11 @@ def test_the_real_region_table_of_cdd_loses_no_region(tmp_path, real_data, run):
     assert code == 0, err
     lesions = rows(out / "cdd", pairs.LESIONS)
     assert len(rows(out / "cdd")) == 1233
-    assert len(lesions) == len(regions) == 2971
+    assert len(lesions) == regions == 2971
     assert all(int(lesion["area_px"]) > 0 for lesion in lesions)
-    assert Counter(lesion["geometry"] for lesion in lesions) == {
-        "polygon": 2028,
-        "ellipse": 598,
-        "circle": 331,
-        "polyline": 10,
-        "points": 4,
-    }
+    assert Counter(lesion["geometry"] for lesion in lesions) == GEOMETRIES
     clipped = [lesion for lesion in lesions if lesion["clipped"] == "1"]
-    assert Counter(lesion["geometry"] for lesion in clipped) == {"polygon": 9, "circle": 5}
+    assert Counter(lesion["geometry"] for lesion in clipped) == CLIPPED
     assert all(int(r["area_px"]) > 1 for r in lesions if r["geometry"] == "polyline")
     document = json.loads((out / "cdd" / "dataset.json").read_text())
     assert document["items"]["contours"] == {

@@ -580,7 +580,7 @@ def accept(root, path, count: int | None = None):
 
 
 def test_a_calibration_ranks(root, tmp_path):
-    accepted = accept(root, tmp_path / "accepted.csv")
+    accepted = accept(root, tmp_path / "accepted.csv", 10)
     scored = score(open_root(root), Scoring(jobs=1, calibrate=accepted))
     document = scored.document()
     assert document["ranked_by"] == "calibration"

@@ -22,6 +22,7 @@ import tifffile
 from PIL import Image
 from scipy.interpolate import CubicSpline
 
+from archives import laid_out, original
 from bcseg import synth
 from bcseg.errors import UsageError
 from bcseg.record import KINDS
@@ -62,11 +63,11 @@ def test_the_registry_is_alphabetical_and_complete():
 @pytest.mark.parametrize("name", DATASETS)
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_images(name, tmp_path):
     first, again, other = (
-        {k: hashlib.sha256(v).hexdigest() for k, v in files(built.root).items()}
-        for built in (
-            synth.build(name, tmp_path / "a", seed=3, scale=0.1),
-            synth.build(name, tmp_path / "b", seed=3, scale=0.1),
-            synth.build(name, tmp_path / "c", seed=4, scale=0.1),
+        {k: hashlib.sha256(v).hexdigest() for k, v in files(root).items()}
+        for root in (
+            original(name),
+            synth.build(name, tmp_path / "b", seed=0, scale=0.1).root,
+            synth.build(name, tmp_path / "c", seed=4, scale=0.1).root,
         )
     )
     assert first == again
@@ -866,8 +867,8 @@ def test_every_layout_is_described():
 
 
 @every_other_layout
-def test_the_files_of_a_layout(dataset, layout, tmp_path):
-    built = synth.build(dataset, tmp_path / "x", scale=0.1, layout=layout)
+def test_the_files_of_a_layout(dataset, layout):
+    built = laid_out(dataset, layout)
     names = members(built.root) if layout == "zip" else list(files(built.root))
     wrong = [name for name in names if not re.fullmatch(FILES[dataset, layout], name)]
     assert wrong == []
@@ -924,10 +925,9 @@ def test_cbis_layout_c_is_named_by_the_headers_and_d_listed(tmp_path):
     ("tar.gz", "cdd", "release"),
 ])  # fmt: skip
 def test_a_packed_archive_holds_the_files_of_the_folder(packed, dataset, layout, tmp_path):
-    plain = files(synth.build(dataset, tmp_path / "plain", scale=0.1, layout=layout).root)
-    options = {"scale": 0.1, "layout": layout, "packed": packed}
-    built = synth.build(dataset, tmp_path / "a", **options)
-    again = synth.build(dataset, tmp_path / "b", **options)
+    plain = files(laid_out(dataset, layout).root)
+    again = laid_out(dataset, layout, packed)
+    built = synth.build(dataset, tmp_path / "a", scale=0.1, layout=layout, packed=packed)
     assert built.root == tmp_path / "a" / f"{dataset}.{packed}"
     assert [path.name for path in (tmp_path / "a").iterdir()] == [built.root.name]
     assert built.root.read_bytes() == again.root.read_bytes()
@@ -958,7 +958,7 @@ def quirky(tmp_path_factory):
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_quirks_are_added_to_an_archive_and_change_no_image(name, quirky, tmp_path):
-    plain = files(synth.build(name, tmp_path / "plain", scale=0.1).root)
+    plain = files(original(name))
     odd = files(quirky[name].root)
     images = [path for path in plain if re.search(IMAGE + r"|\.xml$", path)]
     assert [path for path in images if plain[path] != odd[path]] == []

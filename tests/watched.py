@@ -59,7 +59,7 @@ def tour(dataset: str, source: Path, out: Path) -> list[list[str]]:
         *(["export", one, root, "-o", str(out / one)] for one in ("nnunet", "yolo", "monai")),
         ["restore", f"{root}/{dataset}/masks", root, *one, "-o", str(out / "restored")],
         ["review", root, "--port", "0", "--reviewer", "ann"],
-        ["synth", dataset, str(out / "synth"), "--images", "6", "--scale", "0.1"],
+        ["synth", "cdd", str(out / "synth"), "--images", "6", "--scale", "0.1"],
     ]
 
 

@@ -174,7 +174,8 @@ def _most_frequent(values: Pixels, lowest: int, highest: int) -> int:
 def _order_statistic(values: Pixels, share: float) -> int:
     """Return the value below which about `share` of `values` lie, one of them."""
     place = int(share * (values.size - 1))
-    return int(np.partition(values, place, axis=None)[place])
+    # counted, not partitioned: most of these values are equal, which takes numpy ten times as long
+    return int(np.searchsorted(np.cumsum(np.bincount(values.ravel())), place, side="right"))
 
 
 def _breast_blocks(overview: _Overview) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import socket
@@ -378,6 +379,7 @@ def write_log(folder: Path, told: Iterable[str], name: str = "refactor") -> str:
     return str(path)
 
 
+@functools.cache
 def _version(name: str) -> str:
     """Return the version of an installed package, "" for one that is not there."""
     try:

@@ -6,6 +6,7 @@ Points are (x, y) in pixels, the centre of the top-left pixel at (0, 0); arrays 
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -206,13 +207,16 @@ def inside(size: Size, points: Points) -> Mask:
     x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
     first = max(0, int(np.floor(y0.min())))
     last = min(size[0] - 1, int(np.ceil(y0.max())))
-    for row in range(first, last + 1):
-        crossed = (y0 <= row) != (y1 <= row)
-        slope = (x1[crossed] - x0[crossed]) / (y1[crossed] - y0[crossed])
-        crossings = np.sort(x0[crossed] + (row - y0[crossed]) * slope)
-        columns = np.clip(np.ceil(crossings).astype(int), 0, size[1])
-        for start, stop in zip(columns[0::2], columns[1::2], strict=True):
-            mask[row, start:stop] = True
+    rows = np.arange(first, last + 1)
+    row, edge = np.nonzero((y0 <= rows[:, None]) != (y1 <= rows[:, None]))
+    slope = (x1[edge] - x0[edge]) / (y1[edge] - y0[edge])
+    crossings = x0[edge] + (rows[row] - y0[edge]) * slope
+    order = np.lexsort((crossings, row))  # each row is crossed an even number of times
+    columns = np.clip(np.ceil(crossings[order]).astype(int), 0, size[1])
+    steps = np.zeros((len(rows), size[1] + 1), dtype=np.int8)
+    np.add.at(steps, (row[order[0::2]], columns[0::2]), 1)
+    np.subtract.at(steps, (row[order[1::2]], columns[1::2]), 1)
+    mask[rows] = np.cumsum(steps[:, :-1], axis=1, dtype=np.int8)
     return mask
 
 
@@ -361,11 +365,18 @@ def _power_law(rng: np.random.Generator, size: Size, beta: float) -> Plane:
     """Return noise whose power falls with frequency**-beta (breast tissue: about 3), unit scale."""
     square = cv2.getOptimalDFTSize(max(size))
     spectrum = np.fft.rfft2(rng.standard_normal((square, square), dtype=np.float32))
-    down = np.fft.fftfreq(square)[:, None]
-    across = np.fft.rfftfreq(square)[None, :]
-    spectrum *= (down**2 + across**2 + (3.0 / square) ** 2) ** (-beta / 4)
+    spectrum *= _falling(square, beta)
     field = np.fft.irfft2(spectrum, s=(square, square))[: size[0], : size[1]]
     return np.asarray((field - field.mean()) / field.std(), dtype=np.float32)
+
+
+@functools.lru_cache(maxsize=12)  # three for each size of image
+def _falling(square: int, beta: float) -> NDArray[np.float64]:
+    """Return frequency**(-beta / 2) for each element of a real spectrum."""
+    down = np.fft.fftfreq(square)[:, None]
+    across = np.fft.rfftfreq(square)[None, :]
+    weights: NDArray[np.float64] = (down**2 + across**2 + (3.0 / square) ** 2) ** (-beta / 4)
+    return weights
 
 
 def _smooth_step(value: Plane, low: float, high: float) -> Plane:
