@@ -1,8 +1,8 @@
 """Write grey PNG files fast, and hash pixels.
 
 A mammogram is noise where there is tissue: effort beyond the cheapest deflate buys no size, so
-the time goes into the filter (Sub, in numpy) and a fast deflate. Everything works in bands of
-rows, so that no second copy of the image is ever held.
+the time goes into the filter (Sub, in numpy) and a fast deflate. Filters work in bands of rows,
+which stay in the cache.
 """
 
 from __future__ import annotations
@@ -35,23 +35,32 @@ class _Deflate(Protocol):
     def flush(self) -> bytes: ...
 
 
+class _AtOnce:
+    """ISA-L as a compression object that wants all rows in one call.
+
+    Not `isal_zlib.compressobj`: it finds other matches in the same data, and gives other bytes,
+    by where in memory it happens to lie (seen with isal 1.9.1, once in thousands of images).
+    """
+
+    def __init__(self, pack: Callable[[Any, int], bytes]) -> None:
+        self._pack = pack
+
+    def compress(self, data: Any, /) -> bytes:
+        """Return the whole stream."""
+        return self._pack(data, 1)
+
+    def flush(self) -> bytes:
+        """Return nothing more."""
+        return b""
+
+
 def encode(
     pixels: NDArray[np.uint8] | NDArray[np.uint16],
     *,
     mask: bool = False,
     spacing_mm: tuple[float, float] | None = None,
 ) -> bytes:
-    """Encode a grey image of 8 or 16 bit; see `parts`."""
-    return b"".join(parts(pixels, mask=mask, spacing_mm=spacing_mm))
-
-
-def parts(
-    pixels: NDArray[np.uint8] | NDArray[np.uint16],
-    *,
-    mask: bool = False,
-    spacing_mm: tuple[float, float] | None = None,
-) -> Iterator[bytes]:
-    """Yield the bytes of a grey PNG piece by piece, for `file.writelines`.
+    """Return a grey PNG of 8 or 16 bit.
 
     `pixels`: (rows, columns), any strides. `mask`: few values in large areas, 8 bit: compressed
     as such. `spacing_mm`: (row, column), written as pHYs. The same pixels give the same bytes,
@@ -61,7 +70,7 @@ def parts(
         raise ValueError(f"cannot write {pixels.dtype} of shape {pixels.shape} as a grey PNG")
     if not pixels.size or (mask and pixels.dtype.itemsize != 1):
         raise ValueError(f"cannot write a mask or image of {pixels.dtype} {pixels.shape}")
-    return _parts(pixels, mask, spacing_mm)
+    return b"".join(_parts(pixels, mask, spacing_mm))
 
 
 def _parts(
@@ -72,30 +81,38 @@ def _parts(
     yield _SIGNATURE + _chunk(b"IHDR", header) + _physical_size(spacing_mm)
     content: Content = "mask" if mask else "grey16" if pixels.itemsize == 2 else "grey8"
     deflate = _deflate(content)
-    for band in _filtered(pixels, _FILTER_NONE if mask else _FILTER_SUB):
-        packed = deflate.compress(band)
+    filter_type = _FILTER_NONE if mask else _FILTER_SUB
+    for data in _filtered(pixels, filter_type, at_once=isinstance(deflate, _AtOnce)):
+        packed = deflate.compress(data)
         if packed:
             yield _chunk(b"IDAT", packed)
-    yield _chunk(b"IDAT", deflate.flush())
+    rest = deflate.flush()
+    if rest:
+        yield _chunk(b"IDAT", rest)
     yield _chunk(b"IEND", b"")
 
 
-def _filtered(pixels: NDArray[Any], filter_type: int) -> Iterator[memoryview]:
-    """Yield bands of filtered rows (PNG 1.2, chapter 6), each valid until the next is asked for."""
+def _filtered(pixels: NDArray[Any], filter_type: int, *, at_once: bool) -> Iterator[memoryview]:
+    """Yield filtered rows (PNG 1.2, chapter 6): all of them, or bands that share their memory."""
     rows, columns = pixels.shape
     step = pixels.itemsize
-    out = np.empty((min(_BAND_ROWS, rows), 1 + columns * step), np.uint8)
+    held = rows if at_once else min(_BAND_ROWS, rows)
+    out = np.empty((held, 1 + columns * step), np.uint8)
     out[:, 0] = filter_type
     for top in range(0, rows, _BAND_ROWS):
         stored = pixels[top : top + _BAND_ROWS].astype(f">u{step}", order="C", copy=False)
         raw = stored.view(np.uint8)
-        band = out[: len(raw)]
+        start = top if at_once else 0
+        band = out[start : start + len(raw)]
         if filter_type == _FILTER_SUB:
             band[:, 1 : 1 + step] = raw[:, :step]
             np.subtract(raw[:, step:], raw[:, :-step], out=band[:, 1 + step :])
         else:
             band[:, 1:] = raw
-        yield band.reshape(-1).data
+        if not at_once:
+            yield band.reshape(-1).data
+    if at_once:
+        yield out.reshape(-1).data
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
@@ -125,8 +142,7 @@ def _deflate(content: Content) -> _Deflate:
         except ImportError:
             pass
         else:
-            fast: _Deflate = isal_zlib.compressobj(1)
-            return fast
+            return _AtOnce(isal_zlib.compress)
     try:
         from zlib_ng import zlib_ng
     except ImportError:
@@ -137,7 +153,10 @@ def _deflate(content: Content) -> _Deflate:
 
 def deflate_library(content: Content) -> str:
     """Return the library that packs such pixels: isal_zlib, zlib_ng, or Python's own zlib."""
-    return type(_deflate(content)).__module__.partition(".")[0]
+    deflate = _deflate(content)
+    if isinstance(deflate, _AtOnce):
+        return "isal_zlib"
+    return type(deflate).__module__.partition(".")[0]
 
 
 @functools.cache
