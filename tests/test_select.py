@@ -668,6 +668,22 @@ def test_the_new_root_has_the_shape_of_the_old(bench: Bench) -> None:
     assert result.fresh
 
 
+def test_a_split_comes_along_with_the_rows_of_what_is_taken(bench: Bench) -> None:
+    head = "dataset,record_id,group,split,fold\n"
+    row = "inbreast,20588334,inbreast:1,{},\n"
+    splits = bench.root / "splits.csv"
+    splits.write_text(head + row.format("train") + "inbreast,20588562,inbreast:2,val,\n")
+    assert bench.select("20588334\n").fresh
+    assert (bench.to / "splits.csv").read_text() == head + row.format("train")
+    assert not bench.select("20588334\n").fresh
+    splits.write_text(head + row.format("test"))
+    assert bench.select("20588334\n", redo=True).fresh
+    assert (bench.to / "splits.csv").read_text() == head + row.format("test")
+    splits.write_text("a,b\n1,2\n")
+    with pytest.raises(UsageError, match="no split of bcseg"):
+        bench.select("20588334\n")
+
+
 def test_tables_hold_the_rows_of_the_source(bench: Bench) -> None:
     bench.select("20588334\n")
     for name in (pairs.RECORDS, pairs.LESIONS):

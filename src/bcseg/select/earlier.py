@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from bcseg.scores.table import SCORES
 from bcseg.select.options import Selecting
 from bcseg.select.plan import SHOWN, Plan, folder_content
 from bcseg.select.writing import SELECTION, SELECTION_TABLE
+from bcseg.split.tables import SPLITS
 from bcseg.store import file_sizes
 
 _DERIVED = {pairs.REPORT, pairs.OVERLAYS}  # of the selection: `report` makes them again
@@ -84,9 +86,8 @@ def refuse_replacing(to: Path, old: dict[str, Any] | None, how: Selecting, *, sa
 def _refuse_foreign_files(to: Path, old: Mapping[str, Any]) -> None:
     """Refuse to replace a selection in which somebody keeps files of their own."""
     folders = [to / name for name in old.get("sources", ()) if (to / name).is_dir()]
-    foreign = [
-        path for path in to.iterdir() if path.name not in _ROOT_FILES and path not in folders
-    ]
+    ours = {*_ROOT_FILES, *([SPLITS] if _is_ours(to / SPLITS, old.get("splits")) else [])}
+    foreign = [path for path in to.iterdir() if path.name not in ours and path not in folders]
     foreign += [path for one in folders for path in one.iterdir() if path.name not in _FOLDER_FILES]
     if foreign:
         names = sorted(str(path.relative_to(to)) for path in foreign)
@@ -97,3 +98,8 @@ def _refuse_foreign_files(to: Path, old: Mapping[str, Any]) -> None:
             where=str(to),
             hint="move them away first, or name another place with --out",
         )
+
+
+def _is_ours(splits: Path, sha256: object) -> bool:
+    """Tell whether a splits.csv is the one that came along, not one that was made here."""
+    return splits.is_file() and hashlib.sha256(splits.read_bytes()).hexdigest() == sha256

@@ -27,6 +27,8 @@ from bcseg.select.matching import Choice, Trouble, match_rows
 from bcseg.select.options import Selecting
 from bcseg.select.part import Part
 from bcseg.sizes import number_in
+from bcseg.split.patients import key_of
+from bcseg.split.tables import SPLITS, splits_of
 from bcseg.store import file_sizes
 
 SHOWN = 10  # bad rows or missing files that a message lists
@@ -44,6 +46,7 @@ class Plan:
     scored: bool = False  # the criteria ask about scores.csv
     notes: list[str] = field(default_factory=list)
     recovered: tuple[Recovered, ...] = ()
+    splits: bytes = b""  # splits.csv of what is taken
     files: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -62,6 +65,8 @@ class Plan:
             found["criteria"] = self.criteria
         if self.scored:
             found["scores"] = {part.dataset: _scores_sha256(part.folder) for part in self.parts}
+        if self.splits:
+            found["splits"] = hashlib.sha256(self.splits).hexdigest()
         return found
 
     def compared(self) -> list[Part]:
@@ -125,6 +130,9 @@ def make_plan(
             hint=hint if counts["lesion_rejected"] else "",
         )
     plan.files = {part.dataset: _files(part) for part in plan.chosen()}
+    plan.splits = splits_of(
+        root / SPLITS, {key_of(row) for part in plan.parts for row in part.kept}
+    )
     return plan
 
 

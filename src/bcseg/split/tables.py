@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from bcseg.cells import safe_cell
@@ -27,6 +27,17 @@ def splits_bytes(records: Iterable[Row], places: Mapping[Key, tuple[str, Place]]
     return _csv(COLUMNS, rows)
 
 
+def splits_of(path: Path, kept: Container[Key]) -> bytes:
+    """Return the splits.csv at `path` with the rows of some pairs; empty without one, or a row.
+
+    Raises UsageError if it is none of bcseg's.
+    """
+    if not path.is_file():
+        return b""
+    rows = [row for row in _rows(path) if key_of(row) in kept]
+    return _csv(COLUMNS, [[row[column] for column in COLUMNS] for row in rows]) if rows else b""
+
+
 def balance_bytes(rows: Iterable[tuple[object, ...]]) -> bytes:
     """Return splits-balance.csv."""
     return _csv(BALANCE_COLUMNS, rows)
@@ -42,6 +53,10 @@ def _csv(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> bytes:
 
 def earlier_places(path: Path) -> dict[Key, Place]:
     """Return where each pair is in a splits.csv; raises UsageError if it is none of bcseg's."""
+    return {key_of(row): Place(row["split"], row["fold"]) for row in _rows(path)}
+
+
+def _rows(path: Path) -> list[Row]:
     try:
         rows = read_rows(path)
     except UNREADABLE as error:
@@ -52,4 +67,4 @@ def earlier_places(path: Path) -> dict[Key, Place]:
             where=str(path),
             hint="--redo to replace it, or --out for another place",
         )
-    return {key_of(row): Place(row["split"], row["fold"]) for row in rows}
+    return rows
