@@ -19,10 +19,12 @@ def main(lock: str) -> int:
         [sys.executable, "-m", "pip_audit", *words], capture_output=True, text=True
     )
     if not done.stdout.strip().startswith("{"):
-        return say("no advisory database was reached: nothing was audited", 0)
+        if "ConnectionError" in done.stderr:
+            return say("no advisory database was reached: nothing was audited", 0)
+        return say(f"the audit itself failed:\n{done.stderr}", 1)
     packages = json.loads(done.stdout)["dependencies"]
     skipped = [one["name"] for one in packages if "skip_reason" in one]
-    if len(skipped) == len(packages):
+    if packages and len(skipped) == len(packages):
         return say(f"no advisory database knew any of {len(skipped)} packages: nothing audited", 0)
     known = [
         f"{one['name']} {one['version']}: {', '.join([found['id'], *found['aliases']])}"
@@ -30,7 +32,7 @@ def main(lock: str) -> int:
         for one in packages
         for found in one.get("vulns", ())
     ]
-    if skipped:
+    if skipped or not packages:
         known.append(f"not audited: {', '.join(skipped)}")
     return say("\n".join(known) or f"{len(packages)} packages, none with a known flaw", bool(known))
 

@@ -201,9 +201,13 @@ def framed(frame: bytes) -> bytes:
     return ITEM + bytes(4) + ITEM + struct.pack("<I", len(frame)) + frame + LAST
 
 
-def rle_bomb() -> bytes:
-    """64 x 48 pixels in two segments of 9 MB that unpack to 576 MB each."""
-    segment = b"\x81\x00" * (9 << 19)
+RLE_PACKETS = {"runs": b"\x81\x00", "literals": b"\x7f" + bytes(128), "nothing": b"\x80"}
+
+
+def rle_bomb(packets: str, size: int) -> bytes:
+    """64 x 48 pixels in two segments of `size` bytes: of runs, each unpacks to 64 times as many."""
+    one = RLE_PACKETS[packets]
+    segment = one * (size // len(one) + 1)
     header = struct.pack("<16L", 2, 64, 64 + len(segment), *[0] * 13)
     pixels = framed(header + segment * 2)
     return dicom(pixels, syntax=b"1.2.840.10008.1.2.5", length=0xFFFFFFFF)

@@ -450,7 +450,9 @@ def test_bombs_inside_images_are_not_unpacked(tmp_path):
     """Run apart, because each would be 400 MB or more."""
     files = {
         "tiff.bin": hostile.tiff_with_strip(hostile.zeros(400 << 20)),
-        "rle.bin": hostile.rle_bomb(),
+        "rle_runs.bin": hostile.rle_bomb("runs", (1 << 23) - 2),
+        "rle_literals.bin": hostile.rle_bomb("literals", 60 << 20),
+        "rle_nothing.bin": hostile.rle_bomb("nothing", 60 << 20),
         "deflated.bin": hostile.deflated_bomb(),
     }
     for name, data in files.items():
@@ -479,7 +481,7 @@ def test_bombs_inside_images_are_not_unpacked(tmp_path):
     )
     *said, grown = done.stdout.splitlines()
     assert int(grown) < 200 << 10, done.stdout
-    assert sum("rle.bin" in line for line in said) == 1
+    assert sum("rle_" in line for line in said) == 3
 
 
 @pytest.mark.parametrize("big", [False, True])

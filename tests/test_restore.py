@@ -55,6 +55,17 @@ def test_without_resampling_every_lesion_pixel_comes_back(run, tmp_path, dataset
         np.testing.assert_array_equal(restored, np.where(kept(row), expected, 0))
 
 
+def test_workers_restore_the_same(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("bcseg.restore.restoring._WORTH_A_WORKER", 1)
+    folder = finished("csaw")
+    for jobs in (1, 2):
+        words = (folder / "masks", folder.parent, "-o", tmp_path / str(jobs), "--jobs", jobs)
+        code, _, err = run("restore", *words)
+        assert code == 0, err
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / j / "csaw").iterdir()} for j in "12")
+    assert one == two
+
+
 def test_a_resampled_mask_covers_the_same_place(run, tmp_path):
     folder = finished("cbis", "--preset", "classic", "--size", "100")
     raw = finished("cbis", "--preset", "raw")

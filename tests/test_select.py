@@ -679,9 +679,25 @@ def test_a_split_comes_along_with_the_rows_of_what_is_taken(bench: Bench) -> Non
     splits.write_text(head + row.format("test"))
     assert bench.select("20588334\n", redo=True).fresh
     assert (bench.to / "splits.csv").read_text() == head + row.format("test")
-    splits.write_text("a,b\n1,2\n")
-    with pytest.raises(UsageError, match="no split of bcseg"):
+    (bench.to / "splits.csv").unlink()
+    with pytest.raises(UsageError, match="not complete"):
         bench.select("20588334\n")
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "dataset,record_id\nx,y\n"])
+def test_a_foreign_split_stays_behind(bench: Bench, text: str) -> None:
+    (bench.root / "splits.csv").write_text(text)
+    warnings = " ".join(bench.select("20588334\n").warnings)
+    assert "splits.csv stays behind: no split of bcseg" in warnings
+    assert not (bench.to / "splits.csv").exists()
+
+
+def test_a_split_comes_along_from_beside_a_dataset_too(bench: Bench) -> None:
+    row = "dataset,record_id,group,split,fold\ninbreast,20588334,inbreast:1,train,\n"
+    (bench.root / "splits.csv").write_text(row)
+    bench.manifest.write_text("20588334\n")
+    select_pairs(bench.root / "inbreast", bench.manifest, bench.to, Selecting())
+    assert (bench.to / "splits.csv").read_text() == row
 
 
 def test_tables_hold_the_rows_of_the_source(bench: Bench) -> None:

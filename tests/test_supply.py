@@ -72,12 +72,16 @@ FLAWED = {
         ([SOUND, FLAWED], 1, "c 2: PYSEC-1, CVE-1 (mended in 3)"),
         ([SOUND, SKIPPED], 1, "not audited: a"),
         ([SKIPPED, SKIPPED], 0, "nothing audited"),
-        (None, 0, "nothing was audited"),
+        ("ConnectionError", 0, "nothing was audited"),
+        ("No module named pip_audit", 1, "the audit itself failed"),
+        ([], 1, "not audited"),
     ],
 )
 def test_an_audit_says_what_it_found_and_when_it_could_not_ask(tmp_path, answer, code, said):
-    text = "no network" if answer is None else json.dumps({"dependencies": answer})
-    (tmp_path / "pip_audit.py").write_text(f"print({text!r})")
+    text = f"import sys; sys.exit({answer!r})"
+    if isinstance(answer, list):
+        text = f"print({json.dumps({'dependencies': answer})!r})"
+    (tmp_path / "pip_audit.py").write_text(text)
     done = subprocess.run(
         [sys.executable, PROJECT / "supply/audit.py", "requirements-dev.lock"],
         env=os.environ | {"PYTHONPATH": str(tmp_path)},

@@ -124,9 +124,10 @@ def _read(path: Path) -> Pixels:
 def naive(pair: Pair, folder: Path) -> None:
     """Do what the script does that people write: every step on the whole image, in float64.
 
-    Its steps are written as in the preprocessing that dozens of mammography repositories copy from
-    each other (`cropBorders`, `minMaxNormalise`, `globalBinarise`, `editMask`, `xLargestBlobs`,
-    `applyMask`, `checkLRFlip`, `pad`), without its CLAHE and its second scaling in float32.
+    Its steps do what the functions do that mammography repositories copy from each other, first in
+    CleonWong/Can-You-Find-The-Tumour (`cropBorders`, `minMaxNormalise`, `globalBinarise`,
+    `editMask`, `xLargestBlobs`, `applyMask`, `checkLRFlip`, `pad`), without CLAHE and a second
+    scaling in float32.
     """
     pixels = _read(pair.image)
     mask = np.zeros(pixels.shape, np.uint8)

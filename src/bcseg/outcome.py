@@ -12,6 +12,8 @@ from bcseg.pairs import Row
 from bcseg.settings import Settings
 from bcseg.source import Source
 
+_OFTEN_THE_SAME = 24  # characters of a cell below which other rows are likely to have it too
+
 Fate = Literal["written", "left_out", "failed"]
 Item = tuple[str, str, Fate, str]  # sort of item, name in the source, fate, code
 
@@ -67,4 +69,7 @@ class Outcome:
 
 def _lean(row: Row) -> Row:
     """Return a row that shares its strings with other rows: they take a third of the memory."""
-    return {intern(column): intern(cell) for column, cell in row.items()}
+    return {
+        intern(column): intern(cell) if len(cell) < _OFTEN_THE_SAME else cell
+        for column, cell in row.items()
+    }

@@ -28,7 +28,7 @@ LICENCE = "LICENCE.txt"
 SHARDS = ".shards"  # where shards keep their books until they are merged
 SHARD = "shard.json"  # among them: what a finished shard has to say beside its journal
 # what other commands put beside the pairs, unless told to put it elsewhere
-REPORT, OVERLAYS = "report.html", "overlays"
+REPORT, OVERLAYS, SPLITS = "report.html", "overlays", "splits.csv"
 
 RECORD_COLUMNS = tuple(
     """dataset record_id image mask patient_id group laterality view split kinds n_lesions height
@@ -144,6 +144,14 @@ def counts_files(row: Row) -> bool:
 def reason_order(row: Row) -> tuple[bool, bool]:
     """Sort rows about a record so that the one that tells its fate is the first."""
     return row["severity"] != "failed", counts_files(row)
+
+
+def splits_path(folder: Path, root: Path) -> Path | None:
+    """Return the splits.csv that tells of a pairs folder, given by itself or by its root."""
+    for place in (root, folder, folder.parent):
+        if (place / SPLITS).is_file():
+            return place / SPLITS
+    return None
 
 
 def open_root(root: Path) -> list[PairsFolder]:

@@ -7,13 +7,14 @@ which stay in the cache.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import math
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,31 +28,7 @@ Content = Literal["grey8", "grey16", "mask"]
 CONTENTS: tuple[Content, ...] = get_args(Content)
 
 
-class _Deflate(Protocol):
-    """A zlib compression object of any of the three libraries."""
-
-    def compress(self, data: Any, /) -> bytes: ...
-
-    def flush(self) -> bytes: ...
-
-
-class _AtOnce:
-    """ISA-L as a compression object that wants all rows in one call.
-
-    Not `isal_zlib.compressobj`: it finds other matches in the same data, and gives other bytes,
-    by where in memory it happens to lie (seen with isal 1.9.1, once in thousands of images).
-    """
-
-    def __init__(self, pack: Callable[[Any, int], bytes]) -> None:
-        self._pack = pack
-
-    def compress(self, data: Any, /) -> bytes:
-        """Return the whole stream."""
-        return self._pack(data, 1)
-
-    def flush(self) -> bytes:
-        """Return nothing more."""
-        return b""
+Pack = Callable[[Any], bytes]  # filtered rows to a zlib stream
 
 
 def encode(
@@ -80,39 +57,27 @@ def _parts(
     header = struct.pack(">IIBBBBB", columns, rows, 8 * pixels.itemsize, 0, 0, 0, 0)
     yield _SIGNATURE + _chunk(b"IHDR", header) + _physical_size(spacing_mm)
     content: Content = "mask" if mask else "grey16" if pixels.itemsize == 2 else "grey8"
-    deflate = _deflate(content)
-    filter_type = _FILTER_NONE if mask else _FILTER_SUB
-    for data in _filtered(pixels, filter_type, at_once=isinstance(deflate, _AtOnce)):
-        packed = deflate.compress(data)
-        if packed:
-            yield _chunk(b"IDAT", packed)
-    rest = deflate.flush()
-    if rest:
-        yield _chunk(b"IDAT", rest)
+    rows_of_bytes = _filtered(pixels, _FILTER_NONE if mask else _FILTER_SUB)
+    yield _chunk(b"IDAT", _packer(content)[1](rows_of_bytes))
     yield _chunk(b"IEND", b"")
 
 
-def _filtered(pixels: NDArray[Any], filter_type: int, *, at_once: bool) -> Iterator[memoryview]:
-    """Yield filtered rows (PNG 1.2, chapter 6): all of them, or bands that share their memory."""
+def _filtered(pixels: NDArray[Any], filter_type: int) -> NDArray[np.uint8]:
+    """Return all filtered rows (PNG 1.2, chapter 6), each with its filter type before it."""
     rows, columns = pixels.shape
     step = pixels.itemsize
-    held = rows if at_once else min(_BAND_ROWS, rows)
-    out = np.empty((held, 1 + columns * step), np.uint8)
+    out = np.empty((rows, 1 + columns * step), np.uint8)
     out[:, 0] = filter_type
     for top in range(0, rows, _BAND_ROWS):
         stored = pixels[top : top + _BAND_ROWS].astype(f">u{step}", order="C", copy=False)
         raw = stored.view(np.uint8)
-        start = top if at_once else 0
-        band = out[start : start + len(raw)]
+        band = out[top : top + len(raw)]
         if filter_type == _FILTER_SUB:
             band[:, 1 : 1 + step] = raw[:, :step]
             np.subtract(raw[:, step:], raw[:, :-step], out=band[:, 1 + step :])
         else:
             band[:, 1:] = raw
-        if not at_once:
-            yield band.reshape(-1).data
-    if at_once:
-        yield out.reshape(-1).data
+    return out
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
@@ -130,11 +95,13 @@ def _physical_size(spacing_mm: tuple[float, float] | None) -> bytes:
     return _chunk(b"pHYs", struct.pack(">IIB", across, down, _PER_METRE))
 
 
-def _deflate(content: Content) -> _Deflate:
-    """Return the fastest deflate for what is written, by what is installed.
+def _packer(content: Content) -> tuple[str, Pack]:
+    """Return name and deflate of the fastest library for what is written, by what is installed.
 
     ISA-L searches matches: best for masks and as good as run lengths for 16 bit, where it takes
     half the time; 8 bit images grow by 15 to 31 % with it, so those get zlib-ng's run lengths.
+    ISA-L gets all rows in one call: its `compressobj` finds other matches in the same data, and
+    gives other bytes, by where in memory it happens to lie (isal 1.9.1, once in thousands).
     """
     if content != "grey8":
         try:
@@ -142,21 +109,21 @@ def _deflate(content: Content) -> _Deflate:
         except ImportError:
             pass
         else:
-            return _AtOnce(isal_zlib.compress)
-    try:
-        from zlib_ng import zlib_ng
-    except ImportError:
-        return zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
-    run_lengths: _Deflate = zlib_ng.compressobj(1, zlib_ng.DEFLATED, 15, 9, zlib_ng.Z_RLE)
-    return run_lengths
+            return "isal_zlib", lambda rows: isal_zlib.compress(rows, 1)
+    library: Any = zlib
+    with contextlib.suppress(ImportError):
+        from zlib_ng import zlib_ng as library
+
+    def run_lengths(rows: Any) -> bytes:
+        deflate = library.compressobj(1, library.DEFLATED, 15, 9, library.Z_RLE)
+        return b"".join((deflate.compress(rows), deflate.flush()))
+
+    return library.__name__.rpartition(".")[2], run_lengths
 
 
 def deflate_library(content: Content) -> str:
     """Return the library that packs such pixels: isal_zlib, zlib_ng, or Python's own zlib."""
-    deflate = _deflate(content)
-    if isinstance(deflate, _AtOnce):
-        return "isal_zlib"
-    return type(deflate).__module__.partition(".")[0]
+    return _packer(content)[0]
 
 
 @functools.cache

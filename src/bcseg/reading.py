@@ -23,12 +23,19 @@ from numpy.typing import NDArray
 from bcseg import pairs
 from bcseg.errors import RecordError, UsageError
 from bcseg.formats.images import decode
-from bcseg.pairs import UNREADABLE, PairsFolder, Row, checked_rows, read_rows
+from bcseg.pairs import (
+    SPLITS,
+    UNREADABLE,
+    PairsFolder,
+    Row,
+    checked_rows,
+    read_rows,
+    splits_path,
+)
 from bcseg.raster import Patch, paint
 from bcseg.record import Size
 from bcseg.redrawing import written_patch
 
-SPLITS = "splits.csv"
 Scale = Literal["unit"] | None
 
 
@@ -195,18 +202,18 @@ def read(
 
 def _places(folder: PairsFolder, root: Path) -> dict[tuple[str, str], tuple[str, str]] | None:
     """Return part and fold of each pair by the splits.csv of the root or of the folder."""
-    for place in (root, folder.path, folder.path.parent):
-        path = place / SPLITS
-        if not path.is_file():
-            continue
-        try:
-            rows = read_rows(path)
-            return {(row["dataset"], row["record_id"]): (row["split"], row["fold"]) for row in rows}
-        except (*UNREADABLE, KeyError) as error:
-            raise UsageError(
-                f"{SPLITS} is damaged", where=str(place), hint="`bcseg split --redo` makes it anew"
-            ) from error
-    return None
+    path = splits_path(folder.path, root)
+    if path is None:
+        return None
+    try:
+        rows = read_rows(path)
+        return {(row["dataset"], row["record_id"]): (row["split"], row["fold"]) for row in rows}
+    except (*UNREADABLE, KeyError) as error:
+        raise UsageError(
+            f"{SPLITS} is damaged",
+            where=str(path.parent),
+            hint="`bcseg split --redo` makes it anew",
+        ) from error
 
 
 class LesionTable:

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from bcseg.cloud import CloudPath, is_cloud
 from bcseg.errors import EXIT_FINDINGS, BcsegError, RecordError
@@ -268,11 +268,10 @@ class Journal:
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """Yield all entries, sorted by record id."""
-        with self.path.open("rb") as file:
-            for _, line in self._sound_lines(file):
-                entry = _entry(line)
-                assert entry is not None
-                yield entry
+        for _, line in self._sound_lines():
+            entry = _entry(line)
+            assert entry is not None
+            yield entry
 
     def lines(self) -> Iterator[str]:
         """Yield the lines as they are, the torn last one of a run at work too."""
@@ -282,14 +281,15 @@ class Journal:
 
     def rewrite(self) -> None:
         """Drop replaced lines, so that a folder that is run often does not grow."""
-        with _refusals_of(self.path), self.path.open("rb") as file:
-            self._write_lines(self.identity, self._sound_lines(file))
+        with _refusals_of(self.path):
+            self._write_lines(self.identity, self._sound_lines())
 
-    def _sound_lines(self, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
-        """Yield the id of each record and its line, sorted by id."""
-        for record_id in self.ids():
-            file.seek(self._offsets[record_id])
-            yield record_id, file.readline()
+    def _sound_lines(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the id of each record and its line, sorted by id; the file is closed at the end."""
+        with self.path.open("rb") as file:
+            for record_id in self.ids():
+                file.seek(self._offsets[record_id])
+                yield record_id, file.readline()
 
     def write(self, identity: dict[str, Any] | None, entries: Iterable[dict[str, Any]]) -> None:
         """Write the whole journal anew; the entries may come from its old file, or from others."""

@@ -53,7 +53,7 @@ _HEADS = (1 << 14, 1 << 17, 1 << 20, 1 << 25)  # bytes tried for a header
 _MOST_READS = 100_000  # of a parser; a header has a few hundred elements of two or three reads each
 _MOST_FRAGMENTS = 100_000
 _LONGEST_VALUE = 1 << 18  # bytes of an element; the largest is a LUT of 65,536 words
-_MOST_UNPACKED = 1 << 29  # bytes that RLE data may unpack to before anybody counts them one by one
+_MOST_UNPACKED = 430 << 20  # bytes of RLE data that are unpacked without counting them one by one
 
 _LONGEST = np.r_[np.ones(129, np.float32), 257 - np.arange(129, 256, dtype=np.float32)]
 
@@ -618,6 +618,8 @@ def _decode_rle(frame: bytes, layout: _Layout, syntax: str, name: str) -> NDArra
     planes: list[NDArray[Any]] = []
     for start, end in itertools.pairwise(edges):
         segment = frame[start:end]
+        if len(segment) > 2 * size + 64:  # PackBits takes at most two bytes for one
+            raise RecordError(f"an RLE segment is too long for {size:,} pixels", where=name)
         if _most_unpacked(segment) > _MOST_UNPACKED and _unpacked_size(segment, size) > size + 1:
             raise RecordError(f"an RLE segment holds more than {size:,} pixels", where=name)
         plane = np.frombuffer(decode_segment(segment), np.uint8)
@@ -635,7 +637,8 @@ def _decode_rle(frame: bytes, layout: _Layout, syntax: str, name: str) -> NDArra
 def _most_unpacked(segment: bytes) -> int:
     """Return a bound of what a PackBits segment unpacks to: as if each byte was the head of a run.
 
-    decode_segment makes it all before anybody can ask: up to 64 times as many bytes.
+    decode_segment makes it all before anybody can ask, up to 64 times as many bytes, and holds
+    them twice.
     """
     if 64 * len(segment) <= _MOST_UNPACKED:
         return 64 * len(segment)

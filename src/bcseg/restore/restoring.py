@@ -24,6 +24,7 @@ from bcseg.transform import Transform
 TABLE = "restored.csv"
 _ENDINGS = {".png", ".tif", ".tiff", ".bmp", ".pgm"}
 _SHOWN_VALUES = 20
+_WORTH_A_WORKER = 4  # masks, below which starting one takes longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +138,7 @@ def _results(tasks: list[_Task], out: Path, how: Restoring) -> Iterator[Restored
     return executors.run(
         _work_on,
         tasks,
-        workers=min(jobs, max(1, len(tasks) // 4)),
+        workers=min(jobs, max(1, len(tasks) // _WORTH_A_WORKER)),
         prepare=_start,
         context=None if how.dry_run else out,
         died=lambda task: replace(task.found, problem="the worker process was killed, twice"),

@@ -15,7 +15,6 @@ from bcseg.scores.table import SCORES
 from bcseg.select.options import Selecting
 from bcseg.select.plan import SHOWN, Plan, folder_content
 from bcseg.select.writing import SELECTION, SELECTION_TABLE
-from bcseg.split.tables import SPLITS
 from bcseg.store import file_sizes
 
 _DERIVED = {pairs.REPORT, pairs.OVERLAYS}  # of the selection: `report` makes them again
@@ -44,6 +43,8 @@ def _document(to: Path) -> dict[str, Any]:
 def is_complete(plan: Plan, to: Path) -> bool:
     """Tell whether all files are at `to`, of the right size, and the tables unchanged."""
     if not (to / SELECTION_TABLE).is_file():
+        return False
+    if plan.splits and not (to / pairs.SPLITS).is_file():
         return False
     drawn = _document(to).get("drawn", {})
     size_of = file_sizes(to)
@@ -86,7 +87,7 @@ def refuse_replacing(to: Path, old: dict[str, Any] | None, how: Selecting, *, sa
 def _refuse_foreign_files(to: Path, old: Mapping[str, Any]) -> None:
     """Refuse to replace a selection in which somebody keeps files of their own."""
     folders = [to / name for name in old.get("sources", ()) if (to / name).is_dir()]
-    ours = {*_ROOT_FILES, *([SPLITS] if _is_ours(to / SPLITS, old.get("splits")) else [])}
+    ours = _ROOT_FILES | ({pairs.SPLITS} if _came_along(to / pairs.SPLITS, old) else set())
     foreign = [path for path in to.iterdir() if path.name not in ours and path not in folders]
     foreign += [path for one in folders for path in one.iterdir() if path.name not in _FOLDER_FILES]
     if foreign:
@@ -100,6 +101,8 @@ def _refuse_foreign_files(to: Path, old: Mapping[str, Any]) -> None:
         )
 
 
-def _is_ours(splits: Path, sha256: object) -> bool:
-    """Tell whether a splits.csv is the one that came along, not one that was made here."""
-    return splits.is_file() and hashlib.sha256(splits.read_bytes()).hexdigest() == sha256
+def _came_along(splits: Path, old: Mapping[str, Any]) -> bool:
+    """Tell whether a splits.csv is the one of the source, not one that was made here."""
+    if not splits.is_file():
+        return False
+    return hashlib.sha256(splits.read_bytes()).hexdigest() == old.get("splits")

@@ -28,7 +28,7 @@ from bcseg.select.options import Selecting
 from bcseg.select.part import Part
 from bcseg.sizes import number_in
 from bcseg.split.patients import key_of
-from bcseg.split.tables import SPLITS, splits_of
+from bcseg.split.tables import splits_of
 from bcseg.store import file_sizes
 
 SHOWN = 10  # bad rows or missing files that a message lists
@@ -130,10 +130,19 @@ def make_plan(
             hint=hint if counts["lesion_rejected"] else "",
         )
     plan.files = {part.dataset: _files(part) for part in plan.chosen()}
-    plan.splits = splits_of(
-        root / SPLITS, {key_of(row) for part in plan.parts for row in part.kept}
-    )
+    _take_splits(plan, root)
     return plan
+
+
+def _take_splits(plan: Plan, root: Path) -> None:
+    """Have the splits.csv of the root come along; a foreign one stays behind."""
+    path = pairs.splits_path(plan.chosen()[0].folder.path, root)
+    if path is None:
+        return
+    try:
+        plan.splits = splits_of(path, {key_of(row) for part in plan.parts for row in part.kept})
+    except UsageError as error:
+        plan.warnings.append(f"{pairs.SPLITS} stays behind: {error.args[0]}")
 
 
 def _match_classic(plan: Plan, catalogue: Catalogue) -> None:

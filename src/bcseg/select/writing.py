@@ -18,7 +18,6 @@ from bcseg.select.part import Part
 from bcseg.select.plan import Plan
 from bcseg.select.reducing import write_reduced
 from bcseg.select.tables import write_tables
-from bcseg.split.tables import SPLITS
 from bcseg.store import copy_files, file_sizes, write_atomic
 
 SELECTION = "selection.json"  # at the root: what a selection was made from
@@ -100,7 +99,7 @@ def _build(plan: Plan, place: Path, how: Selecting) -> dict[str, str]:
         contents[part.dataset] = write_tables(part, folder, plan, reduced)
     write_atomic(place / SELECTION_TABLE, selection_table(plan))
     if plan.splits:
-        write_atomic(place / SPLITS, plan.splits)
+        write_atomic(place / pairs.SPLITS, plan.splits)
     document = {
         "schema_version": SCHEMA_VERSION,
         "bcseg": __version__,

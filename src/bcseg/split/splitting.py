@@ -18,7 +18,7 @@ from bcseg.split.options import TEST, TRAIN, VAL, Place, Splitting
 from bcseg.split.patients import Key, key_of, patients_of, read_groups
 from bcseg.split.report import Split, balance_of
 from bcseg.split.strata import Strata, strata_of
-from bcseg.split.tables import BALANCE, SPLITS, balance_bytes, earlier_places, splits_bytes
+from bcseg.split.tables import BALANCE, balance_bytes, earlier_places, splits_bytes
 from bcseg.store import write_atomic
 from bcseg.text import counted, listed
 
@@ -57,7 +57,7 @@ def split_pairs(root: Path, how: Splitting) -> Split:
     found = {key: (name, places[dealt[name]]) for key, name in patients.items()}
     balance = balance_of(strata, places, wanted, dealt)
     if not how.dry_run:
-        write_atomic(out / SPLITS, splits_bytes(records, found))
+        write_atomic(out / pairs.SPLITS, splits_bytes(records, found))
         write_atomic(out / BALANCE, balance_bytes(row.cells() for row in balance))
     return Split(
         out=out,
@@ -87,7 +87,7 @@ def _earlier(
     how: Splitting, out: Path, patients: Mapping[Key, str], shares: Mapping[Place, float]
 ) -> dict[str, Place]:
     """Return the patients who have a place already."""
-    path = how.earlier or out / SPLITS
+    path = how.earlier or out / pairs.SPLITS
     if how.redo or not (how.earlier or path.is_file()):
         return {}
     fixed: dict[str, Place] = {}

@@ -13,7 +13,7 @@ from bcseg.pairs import UNREADABLE, Row, read_rows
 from bcseg.split.options import Place
 from bcseg.split.patients import Key, key_of
 
-SPLITS, BALANCE = "splits.csv", "splits-balance.csv"
+BALANCE = "splits-balance.csv"
 COLUMNS = ("dataset", "record_id", "group", "split", "fold")
 BALANCE_COLUMNS = ("dataset", "aspect", "value", "place", "pairs", "share", "wanted", "balanced")
 
@@ -28,14 +28,12 @@ def splits_bytes(records: Iterable[Row], places: Mapping[Key, tuple[str, Place]]
 
 
 def splits_of(path: Path, kept: Container[Key]) -> bytes:
-    """Return the splits.csv at `path` with the rows of some pairs; empty without one, or a row.
+    """Return a splits.csv with the rows of some pairs, empty if it has none of them.
 
     Raises UsageError if it is none of bcseg's.
     """
-    if not path.is_file():
-        return b""
     rows = [row for row in _rows(path) if key_of(row) in kept]
-    return _csv(COLUMNS, [[row[column] for column in COLUMNS] for row in rows]) if rows else b""
+    return _csv(COLUMNS, [[row[name] or "" for name in COLUMNS] for row in rows]) if rows else b""
 
 
 def balance_bytes(rows: Iterable[tuple[object, ...]]) -> bytes:

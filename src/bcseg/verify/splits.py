@@ -6,11 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from bcseg.pairs import UNREADABLE, Row, read_rows
+from bcseg.pairs import SPLITS, UNREADABLE, Row, read_rows
 from bcseg.text import counted
 from bcseg.verify.findings import Findings, reason
 
-SPLITS = "splits.csv"
 # the archive's own split has patients in both parts, and says so (CBIS-DDSM: 31 of them)
 _PUBLISHED_IN_BOTH = frozenset({"cbis"})
 

@@ -17,7 +17,7 @@ from bcseg.verify.options import Verifying
 from bcseg.verify.orphans import check_names
 from bcseg.verify.pair import Context
 from bcseg.verify.report import Checked, Report
-from bcseg.verify.splits import SPLITS, made_splits, published_splits
+from bcseg.verify.splits import made_splits, published_splits
 from bcseg.verify.tables import check_content, check_tables, read_tables
 
 
@@ -40,7 +40,8 @@ def verify(folders: Sequence[PairsFolder], how: Verifying) -> Report:
         everything += records
     findings += same_images(everything)
     findings += published_splits(everything)
-    for place in sorted({p for f in folders for p in (f.path / SPLITS, f.path.parent / SPLITS)}):
+    places = {place for folder in folders for place in (folder.path, folder.path.parent)}
+    for place in sorted(one / pairs.SPLITS for one in places):
         if place.is_file():
             findings += made_splits(place, everything)
     findings.sort(key=lambda row: (row["dataset"], row["record_id"], row["code"], row["source"]))
