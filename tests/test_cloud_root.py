@@ -184,6 +184,15 @@ def test_a_lock_is_made_on_the_condition_that_there_is_none(bucket):
     assert (folder / ".lock").read_bytes() == other
 
 
+def test_a_lock_on_s3_that_another_run_has_taken_meanwhile_stays(bucket):
+    """Somebody deleted the lock of a run that still went on, and began another."""
+    other = json.dumps({"host": "elsewhere", "pid": 7}).encode()
+    folder = place(bucket.address("pairs"))
+    with lock_of(folder):
+        bucket.s3.pipe_file(f"{bucket.name}/pairs/.lock", other)
+    assert (folder / ".lock").read_bytes() == other
+
+
 class Unconditional(MemoryFileSystem):
     """A storage that knows no conditional writes, where another run writes at the same time."""
 
