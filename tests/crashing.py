@@ -12,6 +12,7 @@ import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -183,7 +184,7 @@ def seen(scene: Scene, out: Path) -> str:
 # ------------------------------------------------------------------------------ once more
 
 
-def finished_pairs(scene: Scene, out: Path) -> dict[str, tuple[int, int]]:
+def finished_pairs(scene: Scene, out: Path) -> dict[str, Any]:
     """Return inode and time of the pictures of pairs that a journal calls done, by name.
 
     Done is what the journal of the undisturbed run says, too, and what is there as it says.
@@ -194,15 +195,11 @@ def finished_pairs(scene: Scene, out: Path) -> dict[str, tuple[int, int]]:
     for line in _journal_lines(folder):
         if line not in final:
             continue
-        names = json.loads(line)["written"]
-        paths = [folder / name for name in names]
-        if all(
-            path.is_file() and path.read_bytes() == scene.new[n]
-            for path, n in zip(paths, names, strict=True)
-        ):
-            finished[json.loads(line)["id"]] = tuple(
-                number for path in paths for number in (path.stat().st_ino, path.stat().st_mtime_ns)
-            )
+        entry = json.loads(line)
+        written = {name: folder / name for name in entry["written"]}
+        if all(p.is_file() and p.read_bytes() == scene.new[n] for n, p in written.items()):
+            status = [path.stat() for path in written.values()]
+            finished[entry["id"]] = tuple((one.st_ino, one.st_mtime_ns) for one in status)
     return finished
 
 
@@ -222,7 +219,7 @@ def _journal_lines(folder: Path) -> list[bytes]:
     return list(lines.values())
 
 
-def after_all(scene: Scene, out: Path, before: dict[str, tuple[int, int]], fresh: int) -> list[str]:
+def after_all(scene: Scene, out: Path, before: dict[str, Any], fresh: int) -> list[str]:
     """Return what is not as after an undisturbed run, once the command has been run again.
 
     `before`: the pairs that were finished then; `fresh`: how many the second run says it made.
@@ -244,12 +241,10 @@ def after_all(scene: Scene, out: Path, before: dict[str, tuple[int, int]], fresh
 
 
 def differences(found: dict[str, bytes], wanted: dict[str, bytes]) -> list[str]:
-    """Return the names of files that differ, and how."""
+    """Return which files differ, are missing or too much."""
     names = sorted(found.keys() | wanted.keys())
     return [
-        f"{name} {'differs' if name in found and name in wanted else 'is too much' if name in found else 'is missing'}"
-        for name in names
-        if found.get(name) != wanted.get(name)
+        f"{name} is not as it should be" for name in names if found.get(name) != wanted.get(name)
     ]
 
 

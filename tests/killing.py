@@ -10,49 +10,68 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from archives import heard
+from bcseg.errors import EXIT_INTERRUPTED
 from cluster import Processes
-from crashing import KINDS, Scene, after_all, broken_promises, finished_pairs, seen
-from running import Running, all_ended, is_running, until
+from crashing import KINDS, TABLES, Scene, after_all, broken_promises, finished_pairs, seen, traces
+from running import Running, all_ended, is_running, members, until
 
 TARGETS = ("program", "program, 2 jobs", "worker", "program, Dask", "worker, Dask")
 PHASES = ("start", "pairs", "pairs", "tables")  # as often as they stand here
+# as kill(1) does; as a terminal does, to all processes of the group
+SIGNALS = {
+    "SIGKILL": signal.SIGKILL,
+    "SIGTERM": signal.SIGTERM,
+    "SIGINT": signal.SIGINT,
+    "Ctrl-C": signal.SIGINT,
+}
 _JITTER = 0.01  # seconds; a pair takes about as long
 
 
 @dataclass(frozen=True)
 class Kill:
-    """Whom to kill, of which scene, and when: a phase, and how much of it is over."""
+    """Whom to kill, how, of which scene, and when: a phase, and how much of it is over."""
 
     target: str
     scene: str
     phase: str
     moment: float
+    how: str = "SIGKILL"
 
 
 @dataclass(frozen=True)
 class Told:
-    """What came of a kill; `faults` is empty when all was well."""
+    """What came of a kill; `faults` is empty when all was well.
+
+    `seconds`: how long the program took to end.
+    """
 
     kill: Kill
     seen: str
     kept: int  # pairs that were finished then
+    seconds: float
     faults: list[str] = field(default_factory=list)
 
 
-def some_kills(count: int, seed: int, targets: tuple[str, ...] = TARGETS) -> list[Kill]:
-    """Return kills at random moments; targets, phases and scenes get an equal share."""
+def some_kills(
+    count: int,
+    seed: int,
+    targets: tuple[str, ...] = TARGETS,
+    ways: tuple[str, ...] = ("SIGKILL",),
+) -> list[Kill]:
+    """Return kills at random moments; targets, phases, scenes and ways get an equal share."""
     chance = random.Random(seed)
-    combinations = [(t, p, s) for t in targets for p in PHASES for s in KINDS]
-    chance.shuffle(combinations)
-    chosen = [combinations[number % len(combinations)] for number in range(count)]
-    return [Kill(t, s, p, chance.random()) for t, p, s in chosen]
+    kinds = [(t, p, s, w) for t in targets for p in PHASES for s in KINDS for w in ways]
+    chosen: list[tuple[str, str, str, str]] = []
+    while len(chosen) < count:
+        chosen += chance.sample(kinds, len(kinds))
+    return [Kill(t, s, p, chance.random(), w) for t, p, s, w in chosen[:count]]
 
 
 class Killer:
@@ -73,37 +92,39 @@ class Killer:
     def kill(self, kill: Kill) -> Told:
         """Kill a run, look, run the plain command, look again."""
         scene = self.scenes[kill.scene]
-        workers = self._cluster_workers(kill.target)
-        start, end = self._durations(kill.target, scene)
-        scene.lay(self.out)
-        done = _Fresh(scene.folder(self.out) / "masks")
-        running = Running(*scene.words(self.out, *self._options(kill.target)))
-        _wait(kill, scene, running, done, (start, end))
-        victims, mine = self._victims(kill.target, running, workers)
-        for pid in victims:
-            os.kill(pid, signal.SIGKILL)
+        cluster = self._cluster_workers(kill.target)
+        durations = self._durations(kill.target, scene)
+        watched = _Watched(scene, self.out, self._options(kill.target))
+        running = watched.running
+        watched.wait_for(kill, durations)
+        ended = not self._strike(kill, running, cluster)
+        at = _phase(watched.pairs.count(), scene)
+        begin = time.monotonic()
         code, said = running.end()
-        faults = [] if all_ended(mine) else ["workers go on without their program"]
-        if not kill.target.startswith("worker"):
-            faults += [f"exit code {code}: {said}"] if code not in (-signal.SIGKILL, 0) else []
-        elif code:
+        seconds = time.monotonic() - begin
+        faults = [] if all_ended(members(running.pid)) else ["workers go on without their program"]
+        if code not in _codes(kill, ended) or (code >= 0 and "Traceback" in said):
             faults.append(f"exit code {code}: {said}")
+        if code == EXIT_INTERRUPTED:
+            faults += [f"{name} was left behind" for name in traces(self.out)]
         faults += broken_promises(scene, self.out)
-        at = (
-            "after the end" if not victims or (code == 0 and not victims) else seen(scene, self.out)
-        )
+        if not kill.target.startswith("worker"):
+            at = seen(scene, self.out)
         before = finished_pairs(scene, self.out)
-        faults += self._again(scene, before)
-        return Told(kill, at, len(before), faults)
+        faults += _again(scene, self.out, before)
+        return Told(kill, "after the end" if ended else at, len(before), seconds, faults)
 
-    def _again(self, scene: Scene, before: dict[str, tuple[int, ...]]) -> list[str]:
-        words = scene.again(self.out, "-j", 1, "--json")
-        done = subprocess.run(
-            [sys.executable, "-m", "bcseg", *words], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            return [f"again: exit code {done.returncode}: {done.stderr}"]
-        return after_all(scene, self.out, before, json.loads(done.stdout)["fresh"])
+    def _strike(self, kill: Kill, running: Running, cluster: list[int]) -> bool:
+        """Send the signal; return whether there was anybody to send it to."""
+        victims = [running.pid]
+        if kill.target.startswith("worker"):
+            victims = cluster or running.workers()
+        victims = [pid for pid in victims if is_running(pid)]
+        if not victims or running.process.poll() is not None:
+            return False
+        send = os.killpg if kill.how == "Ctrl-C" else os.kill
+        send(self._chance.choice(victims), SIGNALS[kill.how])
+        return True
 
     def _options(self, target: str) -> list[object]:
         if "Dask" in target:
@@ -123,75 +144,101 @@ class Killer:
         self._cluster.fill_up(2)
         return [process.pid for process in self._cluster.workers]
 
-    def _victims(
-        self, target: str, running: Running, cluster: list[int]
-    ) -> tuple[list[int], list[int]]:
-        """Return whom to kill, and the local workers."""
-        local = running.workers()
-        if target.startswith("program"):
-            return ([running.pid] if is_running(running.pid) else []), local
-        there = [pid for pid in cluster or local if is_running(pid)]
-        return ([self._chance.choice(there)] if there else []), local
-
     def _durations(self, target: str, scene: Scene) -> tuple[float, float]:
-        """Return the seconds to the first pair, and from the last one to the end."""
+        """Return the seconds to the first pair, and from the last one to the first table."""
         key = (target.removeprefix("worker").removeprefix("program"), scene.kind)
         if key not in self._times:
-            scene.lay(self.out)
-            done = _Fresh(scene.folder(self.out) / "masks")
             begin = time.monotonic()
-            running = Running(*scene.words(self.out, *self._options(target)))
-            until(lambda: done.count() >= 1 or running.process.poll() is not None, 60, 0.001)
-            first = time.monotonic()
-            until(
-                lambda: done.count() >= scene.to_do or running.process.poll() is not None, 60, 0.001
-            )
-            last = time.monotonic()
-            code, said = running.end()
+            run = _Watched(scene, self.out, self._options(target))
+            first = run.wait(run.pairs, 1)
+            last = run.wait(run.pairs, scene.to_do)
+            table = run.wait(run.tables, 1)
+            code, said = run.running.end()
             assert code == 0, said
-            self._times[key] = first - begin, time.monotonic() - last
+            self._times[key] = first - begin, table - last
         return self._times[key]
 
 
 class _Fresh:
-    """The masks that are not those of before."""
+    """Files of a folder that are not those of before."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._before = set(self._inodes())
+    def __init__(self, folder: Path, names: tuple[str, ...] = ()) -> None:
+        self._folder, self._names = folder, names
+        self._before = set(self._there())
 
-    def _inodes(self) -> Iterator[tuple[str, int]]:
+    def _there(self) -> Iterator[tuple[str, int, int]]:
         try:
             with os.scandir(self._folder) as entries:
                 for entry in entries:
-                    if not entry.name.startswith("."):
-                        yield entry.name, entry.inode()
+                    if entry.name in self._names if self._names else entry.name[0] != ".":
+                        status = entry.stat()
+                        yield entry.name, status.st_ino, status.st_mtime_ns
         except FileNotFoundError:
             return
 
     def count(self) -> int:
         """Return how many there are by now."""
-        return sum(one not in self._before for one in self._inodes())
+        return sum(one not in self._before for one in self._there())
 
 
-def _wait(
-    kill: Kill, scene: Scene, running: Running, done: _Fresh, durations: tuple[float, float]
-) -> None:
-    """Wait for the moment of a kill, or the end of the run."""
-    start, end = durations
+def _phase(count: int, scene: Scene) -> str:
+    """Return how far a run has come that goes on."""
+    if not count:
+        return "before the pairs"
+    return "among the pairs" if count < scene.to_do else "before the tables"
 
-    def has(count: int) -> Callable[[], bool]:
-        return lambda: done.count() >= count or running.process.poll() is not None
 
-    if kill.phase == "start":
-        time.sleep(kill.moment * start)
-    elif kill.phase == "pairs":
-        place = kill.moment * (scene.to_do - 1)
-        until(has(1 + int(place)), 60, 0.0005)
-        time.sleep(place % 1 * _JITTER)
-    else:
-        until(has(scene.to_do), 60, 0.0002)
-        time.sleep(kill.moment * end)
+def _codes(kill: Kill, ended: bool) -> set[int]:
+    """Return the exit codes that a run may have after a kill."""
+    if ended or kill.target.startswith("worker"):
+        return {0}
+    if kill.how == "SIGKILL":
+        return {-signal.SIGKILL, 0}
+    codes = {EXIT_INTERRUPTED, 0}  # 0: it was about to end
+    if kill.phase == "start":  # Python itself was not ready yet, and nothing had begun
+        codes |= {-signal.SIGINT, -signal.SIGTERM}
+    return codes
+
+
+def _again(scene: Scene, out: Path, before: dict[str, Any]) -> list[str]:
+    """Run the plain command; return what is not as it should be then."""
+    code, printed, said = heard(*scene.again(out, "-j", 1, "--json"))
+    if code:
+        return [f"again: exit code {code}: {said}"]
+    return after_all(scene, out, before, json.loads(printed)["fresh"])
+
+
+class _Watched:
+    """A run whose files are watched; a wait ends with the run at the latest."""
+
+    def __init__(self, scene: Scene, out: Path, options: list[object]) -> None:
+        folder = scene.folder(out)
+        scene.lay(out)
+        self.to_do = scene.to_do
+        self.pairs = _Fresh(folder / "masks")
+        self.tables = _Fresh(folder, TABLES)
+        self.running = Running(*scene.words(out, *options))
+
+    def wait(self, files: _Fresh, count: int) -> float:
+        """Wait until there are so many files; return when that was."""
+        ended = self.running.process.poll
+        until(lambda: files.count() >= count or ended() is not None, 60, 0.0003)
+        return time.monotonic()
+
+    def wait_for(self, kill: Kill, durations: tuple[float, float]) -> None:
+        """Wait for the moment of a kill."""
+        start, end = durations
+        if kill.phase == "start":
+            time.sleep(kill.moment * start)
+        elif kill.phase == "pairs":
+            count, rest = divmod(kill.moment * (self.to_do - 1), 1)
+            self.wait(self.pairs, 1 + int(count))
+            time.sleep(rest * _JITTER)
+        else:
+            count, rest = divmod(kill.moment * (len(TABLES) + 1), 1)
+            self.wait(self.pairs, self.to_do)
+            self.wait(self.tables, int(count))
+            time.sleep(rest * (_JITTER / 10 if count else end))
 
 
 def kill_all(

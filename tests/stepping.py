@@ -123,11 +123,9 @@ def each_step(scene: Any, out: Path, fault: str, numbers: Iterable[int]) -> list
     return told
 
 
-def stepped(
-    fault: str, kinds: Iterable[str], first: int = 1, every: int = 1
-) -> list[dict[str, Any]]:
+def stepped(fault: str, kind: str, first: int = 1, every: int = 1) -> list[dict[str, Any]]:
     """Do it in a process of its own; return scene, step and faults of each."""
-    words = [sys.executable, __file__, fault, *kinds, "--first", str(first), "--every", str(every)]
+    words = [sys.executable, __file__, fault, kind, "--first", str(first), "--every", str(every)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told: list[dict[str, Any]] = json.loads(done.stdout)
