@@ -1,6 +1,6 @@
 """Kill runs at random moments, interrupt them, and let each step on the disk fail; print tables.
 
-`python crash/run.py [--kills 200] [--interrupts 80] [--seed N] [--no-steps]`: exit code 1 if
+`python crash/run.py [--kills 200] [--interrupts 60] [--seed N] [--no-steps]`: exit code 1 if
 anything was lost, half written, left behind or done twice.
 """
 
@@ -12,6 +12,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ SEEN = (
     *("at the end", "after the end"),
 )
 SOON = 2.0  # seconds: how fast a run ends that is interrupted
+SCENES = (*KINDS, "commands")
 LOCAL, WAYS = TARGETS[:2], ("SIGTERM", "SIGINT", "Ctrl-C")
 
 
@@ -83,20 +85,22 @@ def steps() -> tuple[str, int]:
     """Let a run come to grief at each step of its work on the disk; return a table, the faults."""
     lines, wrong = [], 0
     for fault in FAULTS:
-        told = {kind: stepped(fault, kind) for kind in KINDS}
-        bad = [one for own in told.values() for one in own if one["faults"]]
+        told = stepped(fault, *SCENES if fault in ("interrupt", "terminate") else KINDS)
+        bad = [one for one in told if one["faults"]]
         for one in bad:
             print(fault, one)
         wrong += len(bad)
-        lines.append((fault, *(len(own) for own in told.values()), len(bad)))
-    return table(("at each step", *KINDS, "faults"), lines), wrong
+        counts = Counter(one["scene"] for one in told)
+        others = sum(counts.values()) - sum(counts[kind] for kind in KINDS)
+        lines.append((fault, *(counts[kind] for kind in KINDS), others, len(bad)))
+    return table(("at each step", *KINDS, "other commands", "faults"), lines), wrong
 
 
 def main() -> None:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--interrupts", type=int, default=80)
+    parser.add_argument("--interrupts", type=int, default=60)
     parser.add_argument("--no-steps", action="store_true")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     asked = parser.parse_args()

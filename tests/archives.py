@@ -108,6 +108,12 @@ def own_dataset(folder: Path, bad: str = "pass", at: str = "30") -> tuple[Path, 
     return path, source
 
 
+def once(folder: Path, bad: str) -> str:
+    """Return code for an adapter of one's own that does something bad the first time only."""
+    mark = f"Path({str(folder / 'done')!r})"
+    return f"if not {mark}.exists(): {mark}.touch(); {bad}"
+
+
 def bcseg(*words: object) -> int:
     """Run a command, print nothing, return its exit code."""
     return heard(*words)[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from archives import bcseg, content, finished, original, own_dataset
+from archives import bcseg, content, finished, once, original, own_dataset
 from bcseg import remote
 from bcseg.cloud import filesystem, place
 from bcseg.errors import UsageError
@@ -27,12 +27,6 @@ def made(bucket, dataset="inbreast", *options) -> str:
     root = bucket.address("pairs")
     assert bcseg("refactor", dataset, original(dataset), "-o", root, "-j", 1, *options) == 0
     return root
-
-
-def once(folder: Path, bad: str) -> str:
-    """Return code that does something bad the first time only."""
-    mark = f"Path({str(folder / 'done')!r})"
-    return f"if not {mark}.exists(): {mark}.touch(); {bad}"
 
 
 _FINISHED: list[str] = []

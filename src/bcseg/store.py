@@ -115,7 +115,7 @@ def built_whole(place: Path) -> Generator[Path, None, None]:
                 elif path.name != LOCK:
                     path.unlink()
             yield part
-            with _refusals_of(place):
+            with uninterrupted(), _refusals_of(place):
                 if place.is_dir():
                     place.rmdir()
                 part.rename(place)
