@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from archives import bcseg, codes, content, own_dataset, rows
+from archives import bcseg, codes, content, once, own_dataset, rows
 from crashing import traces
 from watched import watched
 
