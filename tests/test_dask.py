@@ -274,6 +274,23 @@ def test_an_output_that_is_not_shared(cluster, tmp_path, monkeypatch):
         pass
 
 
+def test_a_worker_that_dies_while_it_is_asked_is_no_unfit_one():
+    class Asked:
+        def run(self, function, **_):
+            return {"tcp://a": function(), "tcp://b": OSError("Address removed.")}
+
+        def run_on_scheduler(self, function):
+            return function()
+
+        def nthreads(self):
+            return {"tcp://a": 1}
+
+    dask_cluster._refuse_other_versions(Asked())
+    with pytest.raises(UsageError, match="tcp://b"):
+        Asked.nthreads = lambda _: {"tcp://a": 1, "tcp://b": 1}
+        dask_cluster._refuse_other_versions(Asked())
+
+
 def test_workers_that_cannot_do_the_task(cluster, tmp_path):
     (tmp_path / "sign").write_text("here")
     with (

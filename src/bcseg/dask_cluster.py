@@ -261,7 +261,7 @@ def _refuse_other_versions(client: Any) -> None:
         ("Python", ".".join(platform.python_version_tuple()[:2]), platform.python_version),
         ("bcseg", __version__, version),
     ):
-        said = client.run(asked, on_error="return")
+        said = _answers(client, asked)
         with contextlib.suppress(ImportError):
             said = {"the scheduler": client.run_on_scheduler(asked)} | said
         faults = [
@@ -274,6 +274,17 @@ def _refuse_other_versions(client: Any) -> None:
                 f"{what} is not {mine} everywhere:\n" + _listed(faults),
                 hint="install the same versions on all machines of the cluster",
             )
+
+
+def _answers(client: Any, function: Callable[..., str], *arguments: Any) -> dict[str, Any]:
+    """Return what each worker answers, or raises; one that dies meanwhile is none of them."""
+    said = client.run(function, *arguments, on_error="return")
+    there = client.nthreads()
+    return {
+        worker: answer
+        for worker, answer in said.items()
+        if worker in there or not isinstance(answer, OSError)
+    }
 
 
 def _found(what: str, answer: object) -> str:
@@ -289,7 +300,7 @@ def _listed(faults: list[str]) -> str:
 
 def _refuse_unfit(client: Any, task: Task[Any, Any, Any], sign: str) -> None:
     """Refuse workers that see another output folder, or cannot do the task."""
-    answers = client.run(_answer, task, sign, on_error="return")
+    answers = _answers(client, _answer, task, sign)
     faults = []
     for worker, answer in answers.items():
         if isinstance(answer, str):
