@@ -286,8 +286,8 @@ def test_a_worker_that_dies_while_it_is_asked_is_no_unfit_one():
             return {"tcp://a": 1}
 
     dask_cluster._refuse_other_versions(Asked())
+    Asked.nthreads = lambda _: {"tcp://a": 1, "tcp://b": 1}
     with pytest.raises(UsageError, match="tcp://b"):
-        Asked.nthreads = lambda _: {"tcp://a": 1, "tcp://b": 1}
         dask_cluster._refuse_other_versions(Asked())
 
 
