@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -73,6 +74,7 @@ class Lock:
                 where=str(folder),
                 hint="name another place with --out",
             ) from error
+        atexit.register(self.__exit__)  # an interrupt may strike just before a `with` ends
         self._heart.start()
 
     def __exit__(self, *_: object) -> None:
@@ -82,6 +84,7 @@ class Lock:
                 with contextlib.suppress(OSError):  # without this process it is a dead one's
                     self._path.unlink(missing_ok=True)
             self._remove_empty()
+            atexit.unregister(self.__exit__)
 
     def _live(self) -> None:
         while not self._ended.wait(HEARTBEAT):
