@@ -164,8 +164,8 @@ def open_root(root: Path) -> list[PairsFolder]:
         raise UsageError(
             f"the run that makes {folder.name} has not ended",
             where=str(folder),
-            hint="run the same `bcseg refactor` again: it keeps the finished pairs; or name the"
-            " folder of another dataset",
+            hint="wait for it; if it was stopped, the same `bcseg refactor` again: it keeps the"
+            " finished pairs; or name the folder of another dataset",
         )
     found = sorted(path.parent for path in root.glob(f"*/{DATASET}")) if root.is_dir() else []
     if not found:
