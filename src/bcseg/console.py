@@ -27,7 +27,7 @@ from bcseg.errors import (
 )
 from bcseg.interrupts import handled_by, interrupt
 
-_FREE, _ALLOW = "free some space", "change whose it is, or name another place"
+_FREE, _ALLOW = "free some space", "ask for the right to it, or name another place"
 _REFUSALS = {  # what no command can do anything about, and what to do
     errno.ENOSPC: _FREE,
     errno.EDQUOT: _FREE,

@@ -31,11 +31,12 @@ def uninterrupted() -> Generator[None, None, None]:
     def later(number: int, _: object) -> None:
         waiting.append(number)
 
-    before = {}
-    for number in _ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            before[number] = handled_by(number, later)
+    before: dict[int, Any] = {}
     try:
+        for number in _ENDING:
+            before[number] = signal.getsignal(number)
+            if before[number] is not signal.SIG_IGN:
+                handled_by(number, later)
         yield
     finally:
         for number, handler in before.items():
