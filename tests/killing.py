@@ -74,6 +74,10 @@ def some_kills(
     return [Kill(t, s, p, chance.random(), w) for t, p, s, w in chosen[:count]]
 
 
+class Hangs(Exception):
+    """A run that does not come to the moment in which it is to be killed."""
+
+
 class Killer:
     """Runs to kill, of some scenes; how long they take is found out first."""
 
@@ -96,14 +100,18 @@ class Killer:
         durations = self._durations(kill.target, scene)
         watched = _Watched(scene, self.out, self._options(kill.target))
         running = watched.running
-        watched.wait_for(kill, durations)
+        try:
+            watched.wait_for(kill, durations)
+        except Hangs as error:
+            return Told(kill, "never", 0, 0.0, [str(error)])
         ended = not self._strike(kill, running, cluster)
+        late = watched.tables.count() == len(TABLES)
         at = _phase(watched.pairs.count(), scene)
         begin = time.monotonic()
         code, said = running.end()
         seconds = time.monotonic() - begin
         faults = [] if all_ended(members(running.pid)) else ["workers go on without their program"]
-        if code not in _codes(kill, ended) or (code >= 0 and "Traceback" in said):
+        if code not in _codes(kill, ended, late) or (code >= 0 and "Traceback" in said):
             faults.append(f"exit code {code}: {said}")
         if code == EXIT_INTERRUPTED:
             faults += [f"{name} was left behind" for name in traces(self.out)]
@@ -188,13 +196,14 @@ def _phase(count: int, scene: Scene) -> str:
     return "among the pairs" if count < scene.to_do else "before the tables"
 
 
-def _codes(kill: Kill, ended: bool) -> set[int]:
-    """Return the exit codes that a run may have after a kill."""
+def _codes(kill: Kill, ended: bool, late: bool) -> set[int]:
+    """Return the exit codes that a run may have after a kill; `late`: all was written by then."""
     if ended or kill.target.startswith("worker"):
         return {0}
+    done = {0} if late else set()
     if kill.how == "SIGKILL":
-        return {-signal.SIGKILL, 0}
-    codes = {EXIT_INTERRUPTED, 0}  # 0: it was about to end
+        return {-signal.SIGKILL} | done
+    codes = {EXIT_INTERRUPTED} | done
     if kill.phase == "start":  # Python itself was not ready yet, and nothing had begun
         codes |= {-signal.SIGINT, -signal.SIGTERM}
     return codes
@@ -222,7 +231,12 @@ class _Watched:
     def wait(self, files: _Fresh, count: int) -> float:
         """Wait until there are so many files; return when that was."""
         ended = self.running.process.poll
-        until(lambda: files.count() >= count or ended() is not None, 60, 0.0003)
+        try:
+            until(lambda: files.count() >= count or ended() is not None, 120, 0.0003)
+        except AssertionError as error:
+            raise Hangs(
+                f"hangs, with {files.count()} of {count}: {self.running.stuck()}"
+            ) from error
         return time.monotonic()
 
     def wait_for(self, kill: Kill, durations: tuple[float, float]) -> None:

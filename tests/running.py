@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,16 +23,24 @@ def until(is_so: Callable[[], object], seconds: float = 300, pause: float = 0.02
         time.sleep(pause)
 
 
+def hear_interrupts() -> None:
+    """Have children that take SIGINT: those of a job in the background of a shell ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Running:
     """A command in a session of its own, so that signals to its group hit nothing else."""
 
     def __init__(self, *words: object) -> None:
+        hear_interrupts()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bcseg", *map(str, words)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            env=os.environ | {"PYTHONFAULTHANDLER": "1"},
         )
 
     @property
@@ -51,6 +61,11 @@ class Running:
     def workers(self) -> list[int]:
         """Return the worker processes: children that run multiprocessing's own entry."""
         return [pid for pid in children(self.pid) if b"spawn_main" in command_of(pid)]
+
+    def stuck(self) -> str:
+        """End a run that hangs; return where it did."""
+        self.process.send_signal(signal.SIGABRT)
+        return self.end()[1]
 
     def end(self) -> tuple[int, str]:
         """Wait for the end; return the exit code, negative for a signal, and the messages."""

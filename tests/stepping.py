@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from running import hear_interrupts
 from watched import changed
 
 SIGNALS = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "terminate": signal.SIGTERM}
@@ -193,6 +194,7 @@ def stepped(fault: str, *kinds: str, first: int = 1, every: int = 1) -> list[dic
 def _main() -> None:
     from crashing import KINDS, own_scenes
 
+    hear_interrupts()
     parser = argparse.ArgumentParser()
     parser.add_argument("fault", choices=FAULTS)
     parser.add_argument("kinds", nargs="+", choices=(*KINDS, "commands"))
