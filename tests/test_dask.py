@@ -274,21 +274,45 @@ def test_an_output_that_is_not_shared(cluster, tmp_path, monkeypatch):
         pass
 
 
-def test_a_worker_that_dies_while_it_is_asked_is_no_unfit_one():
-    class Asked:
-        def run(self, function, **_):
-            return {"tcp://a": function(), "tcp://b": OSError("Address removed.")}
+class Dying:
+    """A client of a cluster in which tcp://b dies, as the scheduler knows after some looks."""
 
-        def run_on_scheduler(self, function):
-            return function()
+    status = "running"
 
-        def nthreads(self):
-            return {"tcp://a": 1}
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+        self.registered: list[str] = []
 
-    dask_cluster._refuse_other_versions(Asked())
-    Asked.nthreads = lambda _: {"tcp://a": 1, "tcp://b": 1}
+    def nthreads(self) -> dict[str, int]:
+        self.looks -= 1
+        return {"tcp://a": 1} | ({"tcp://b": 1} if self.looks >= 0 else {})
+
+    def run(self, function, **_):
+        return {"tcp://a": function(), "tcp://b": OSError("Stream is closed")}
+
+    def run_on_scheduler(self, function):
+        return function()
+
+    def register_plugin(self, plugin, name):
+        if "tcp://b" in self.nthreads():
+            raise OSError("Stream is closed")
+        self.registered.append(name)
+
+
+def test_a_worker_that_dies_while_it_is_asked_is_no_unfit_one(monkeypatch):
+    dask_cluster._refuse_other_versions(Dying(looks=2))
+    monkeypatch.setattr(dask_cluster, "GONE", 0.2)
     with pytest.raises(UsageError, match="tcp://b"):
-        dask_cluster._refuse_other_versions(Asked())
+        dask_cluster._refuse_other_versions(Dying(looks=999))
+
+
+def test_a_worker_that_dies_while_the_others_are_told_of_a_run(monkeypatch):
+    client = Dying(looks=2)
+    dask_cluster._register(client, None, "mine")
+    assert client.registered == ["mine"]
+    monkeypatch.setattr(dask_cluster, "GONE", 0.2)
+    with pytest.raises(dask_cluster.ClusterLost, match="went away"):
+        dask_cluster._register(Dying(looks=999), None, "mine")
 
 
 def test_workers_that_cannot_do_the_task(cluster, tmp_path):

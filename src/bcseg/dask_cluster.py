@@ -36,6 +36,7 @@ _AHEAD = 4  # items in flight for each thread of the cluster: bounds the memory 
 _NAMED = 5  # workers that a message names
 CONNECT = 10.0  # seconds for the scheduler to answer, and for the first worker to be there
 SHARED = 5.0  # seconds until a file written elsewhere must be visible
+GONE = 5.0  # seconds until the scheduler knows that a worker is dead
 LOOK = 5.0  # seconds between two looks at a cluster that gives no result
 _LOST = (OSError, TimeoutError, CancelledError)  # what talking to a lost cluster may raise
 LONELY = 600.0  # seconds without any worker until the run gives up
@@ -206,7 +207,7 @@ def _taking_part(client: Any, task: Task[Any, Any, Any], sign: str) -> Generator
     Nobody writes to the folder any more when this ends: other runs may.
     """
     token = secrets.token_hex(8)
-    client.register_plugin(_plugin(token, task, sign), name=f"bcseg-{token}")
+    _register(client, _plugin(token, task, sign), f"bcseg-{token}")
     try:
         yield token
     finally:
@@ -216,6 +217,26 @@ def _taking_part(client: Any, task: Task[Any, Any, Any], sign: str) -> Generator
                 client.unregister_worker_plugin(f"bcseg-{token}")
             with contextlib.suppress(*_LOST):
                 client.run(_leave, token, on_error="ignore")
+
+
+def _register(client: Any, plugin: Any, name: str) -> None:
+    """Give all workers a plugin; once more if one of them dies of all moments in this one."""
+    deadline = time.monotonic() + GONE
+    while True:
+        try:
+            client.register_plugin(plugin, name=name)
+            return
+        except OSError as error:
+            if client.status != "running" or time.monotonic() > deadline:
+                raise _cluster_lost() from error
+        time.sleep(0.1)
+
+
+def _cluster_lost() -> ClusterLost:
+    return ClusterLost(
+        "the Dask cluster went away",
+        hint="start it anew and run the same command: what is finished is kept",
+    )
 
 
 def _client(address: str) -> Any:
@@ -279,12 +300,12 @@ def _refuse_other_versions(client: Any) -> None:
 def _answers(client: Any, function: Callable[..., str], *arguments: Any) -> dict[str, Any]:
     """Return what each worker answers, or raises; one that dies meanwhile is none of them."""
     said = client.run(function, *arguments, on_error="return")
-    there = client.nthreads()
-    return {
-        worker: answer
-        for worker, answer in said.items()
-        if worker in there or not isinstance(answer, OSError)
-    }
+    silent = {worker for worker, answer in said.items() if isinstance(answer, OSError)}
+    deadline = time.monotonic() + GONE
+    while silent & client.nthreads().keys() and time.monotonic() < deadline:
+        time.sleep(0.1)  # the scheduler learns of it in a moment
+    dead = silent - client.nthreads().keys()
+    return {worker: answer for worker, answer in said.items() if worker not in dead}
 
 
 def _found(what: str, answer: object) -> str:
@@ -407,7 +428,7 @@ class Cluster(Generic[T, R]):
             except TimeoutError:
                 self._look()
             except CancelledError as error:
-                raise self._lost() from error
+                raise _cluster_lost() from error
 
     def _look(self) -> None:
         """Raise ClusterLost if the cluster is gone, or has had no worker for long."""
@@ -418,7 +439,7 @@ class Cluster(Generic[T, R]):
             self._say("no worker is left: waiting for one")
             self._lonely_since = now
         elif now - self._lonely_since > LONELY:
-            raise self._lost()
+            raise _cluster_lost()
 
     def _count(self) -> int:
         """Return how many workers there are; raises ClusterLost if the scheduler is gone."""
@@ -427,10 +448,4 @@ class Cluster(Generic[T, R]):
                 return len(self._client.nthreads())
         except _LOST:
             pass
-        raise self._lost()
-
-    def _lost(self) -> ClusterLost:
-        return ClusterLost(
-            "the Dask cluster went away",
-            hint="start it anew and run the same command: what is finished is kept",
-        )
+        raise _cluster_lost()
