@@ -39,7 +39,7 @@ def uninterrupted() -> Generator[None, None, None]:
                 handled_by(number, later)
         yield
     finally:
-        for number, handler in before.items():
-            handled_by(number, handler)
+        for one, handler in before.items():
+            handled_by(one, handler)
         if waiting:
             signal.raise_signal(waiting[0])
