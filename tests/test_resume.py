@@ -488,6 +488,22 @@ def test_an_interrupt_ends_the_run_at_once(stuck, jobs):
 
 
 @needs_proc
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_python_swallows_ends_the_run_all_the_same(tmp_path, number):
+    """It does where it cleans up an object, of whatever library."""
+    kill = f"os.kill(os.getpid(), {int(number)})"
+    adapter, source = own_dataset(tmp_path, f"type('X', (), {{'__del__': lambda _: {kill}}})()")
+    code, err = Running("refactor", adapter, source, "-o", tmp_path / "out", "-j", "1").end()
+    assert "Exception ignored in" in err, "Python did not swallow it"
+    assert code == 130, err
+    assert len(list((tmp_path / "out/mine/masks").iterdir())) == 3
+    assert {path.name for path in (tmp_path / "out").rglob(".*")} == {
+        ".gitignore",
+        ".journal.jsonl",
+    }
+
+
+@needs_proc
 def test_a_batch_system_ends_a_run_as_an_interrupt_does(stuck):
     start, finish, _, folder = stuck
     running = start("-j", "1")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -25,7 +24,7 @@ from bcseg.errors import (
     BcsegError,
     Interrupted,
 )
-from bcseg.interrupts import handled_by, interrupt
+from bcseg.interrupts import ended_by_signals
 
 _FREE, _ALLOW = "free some space", "ask for the right to it, or name another place"
 _REFUSALS = {  # what no command can do anything about, and what to do
@@ -132,10 +131,11 @@ class Progress:
 class Door:
     """Turn what leaves a command into a message and an exit code."""
 
-    _before: Any = None
+    def __init__(self) -> None:
+        self._signals = ended_by_signals()
 
     def __enter__(self) -> None:
-        self._before = handled_by(signal.SIGTERM, interrupt)
+        self._signals.__enter__()
 
     def __exit__(
         self,
@@ -143,7 +143,7 @@ class Door:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        handled_by(signal.SIGTERM, self._before)
+        self._signals.__exit__(None, None, None)
         if isinstance(error, BcsegError):
             _say_error(str(error))
             _exit(error.exit_code)

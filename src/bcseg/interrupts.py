@@ -9,18 +9,43 @@ from collections.abc import Generator
 from typing import Any, NoReturn
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)  # batch systems send SIGTERM before they kill
+_asked = threading.Event()
 
 
-def interrupt(*_: object) -> NoReturn:
-    """End as Ctrl-C does, whatever the signal."""
+def _interrupt(*_: object) -> NoReturn:
+    _asked.set()
     raise KeyboardInterrupt
 
 
-def handled_by(number: int, handler: Any) -> Any:
-    """Have a signal handled so; return what did it before. Only the main thread can say so."""
-    if handler is None or threading.current_thread() is not threading.main_thread():
-        return None
-    return signal.signal(number, handler)
+def stop_if_asked() -> None:
+    """Raise KeyboardInterrupt if one came where Python swallows it: while it cleans up objects."""
+    if _asked.is_set():
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Generator[None, None, None]:
+    """Have SIGTERM end the program as Ctrl-C does, and remember that either came."""
+    _asked.clear()
+    with _handled(_interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def _handled(handler: Any) -> Generator[None, None, None]:
+    """Handle both signals so for a while; only the main thread can, and not what is ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    theirs = {n: one for n, one in before.items() if one not in (signal.SIG_IGN, None)}
+    try:
+        for number in theirs:
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number, one in theirs.items():
+            signal.signal(number, one)
 
 
 @contextlib.contextmanager
@@ -31,15 +56,9 @@ def uninterrupted() -> Generator[None, None, None]:
     def later(number: int, _: object) -> None:
         waiting.append(number)
 
-    before: dict[int, Any] = {}
     try:
-        for number in _ENDING:
-            before[number] = signal.getsignal(number)
-            if before[number] is not signal.SIG_IGN:
-                handled_by(number, later)
-        yield
+        with _handled(later):
+            yield
     finally:
-        for one, handler in before.items():
-            handled_by(one, handler)
         if waiting:
             signal.raise_signal(waiting[0])
