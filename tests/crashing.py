@@ -24,6 +24,7 @@ TABLES = (
     *("dataset.json", "LICENCE.txt"),
 )
 JOURNAL = ".journal.jsonl"
+PNG = b"\x89PNG"
 KINDS = ("fresh", "grown", "changed", "redo")
 
 
@@ -139,7 +140,7 @@ def broken_promises(scene: Scene, out: Path) -> list[str]:
     folder = scene.folder(out)
     found = content(folder) if folder.is_dir() else {}
     faults = [
-        f"{name} is neither the old one nor the new one"
+        f"{name} is neither the old one nor the new one{_of(data, scene.new.get(name, b''))}"
         for name, data in found.items()
         if name != ".gitignore" and data not in (scene.old.get(name), scene.new.get(name))
     ]
@@ -241,11 +242,21 @@ def after_all(scene: Scene, out: Path, before: dict[str, Any], fresh: int) -> li
 
 
 def differences(found: dict[str, bytes], wanted: dict[str, bytes]) -> list[str]:
-    """Return which files differ, are missing or too much."""
-    names = sorted(found.keys() | wanted.keys())
+    """Return which files differ, are missing or too much, and by how much."""
     return [
-        f"{name} is not as it should be" for name in names if found.get(name) != wanted.get(name)
+        f"{name} is not as it should be{_of(found.get(name, b''), wanted.get(name, b''))}"
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
     ]
+
+
+def _of(data: bytes, wanted: bytes) -> str:
+    """Return in words how two files differ; of pictures, whether in more than their packing."""
+    said = f": {len(data)} bytes, not {len(wanted)}"
+    if data.startswith(PNG) and wanted.startswith(PNG):
+        equal = _pixels_sha256(data) == _pixels_sha256(wanted)
+        said += f", pixels {'equal' if equal else 'differ'}, begins {data[:80].hex()}"
+    return said
 
 
 def traces(out: Path) -> list[str]:
