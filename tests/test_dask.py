@@ -16,7 +16,7 @@ from bcseg.errors import UsageError
 from bcseg.outcome import Job
 from bcseg.settings import Settings
 from bcseg.source import open_source
-from cluster import Processes
+from cluster import Processes, client
 from object_storage import bucket, credentials
 from running import until
 
@@ -146,6 +146,24 @@ def test_a_killed_worker_costs_nothing_and_a_new_one_may_join(cluster, tmp_path,
         str(number) for number in range(10, 70, 10)
     ]
     assert content(tmp_path / "out" / "mine") == local()
+
+
+def test_the_next_run_forgets_one_that_was_killed(cluster, tmp_path, stuck):
+    """Else every worker that joins later looks for the sign of the dead run, for seconds each."""
+    words, at_work, go, _ = stuck
+    process = run_in_process(cluster, *words)
+    until(at_work)
+    process.kill()
+    process.communicate()
+    go()
+
+    def plugins(dask_scheduler) -> list[str]:
+        return [name for name in dask_scheduler.worker_plugins if "bcseg" in name]
+
+    with client(cluster) as one:
+        assert len(one.run_on_scheduler(plugins)) == 1
+        assert bcseg("refactor", *words, "--dask", cluster.address) == 0
+        assert one.run_on_scheduler(plugins) == []
 
 
 def test_a_record_that_kills_its_workers_is_the_only_loss(cluster, tmp_path):

@@ -32,6 +32,7 @@ T = TypeVar("T")
 C = TypeVar("C")
 R = TypeVar("R")
 
+_PLUGIN = "bcseg-"  # begins the name of a run's plugin
 _AHEAD = 4  # items in flight for each thread of the cluster: bounds the memory of the parent
 _NAMED = 5  # workers that a message names
 CONNECT = 10.0  # seconds for the scheduler to answer, and for the first worker to be there
@@ -207,16 +208,34 @@ def _taking_part(client: Any, task: Task[Any, Any, Any], sign: str) -> Generator
     Nobody writes to the folder any more when this ends: other runs may.
     """
     token = secrets.token_hex(8)
-    _register(client, _plugin(token, task, sign), f"bcseg-{token}")
+    name = f"{_PLUGIN}{token} {client.id}"
+    _forget_killed_runs(client)
+    _register(client, _plugin(token, task, sign), name)
     try:
         yield token
     finally:
         if client.status == "running":
             # one after the other: a worker that dies meanwhile must not keep the rest
             with contextlib.suppress(*_LOST):
-                client.unregister_worker_plugin(f"bcseg-{token}")
+                client.unregister_worker_plugin(name)
             with contextlib.suppress(*_LOST):
                 client.run(_leave, token, on_error="ignore")
+
+
+def _forget_killed_runs(client: Any) -> None:
+    """Take back the plugins of runs that were killed: every new worker would look for their signs.
+
+    A plugin is called after its client, and the scheduler knows which clients are there.
+    """
+
+    def killed(dask_scheduler: Any, start: str = _PLUGIN) -> list[str]:
+        plugins, clients = list(dask_scheduler.worker_plugins), dask_scheduler.clients
+        ours = [name for name in plugins if name.startswith(start)]
+        return [name for name in ours if name.partition(" ")[2] not in clients]
+
+    with contextlib.suppress(*_LOST):
+        for name in client.run_on_scheduler(killed):
+            client.unregister_worker_plugin(name)
 
 
 def _register(client: Any, plugin: Any, name: str) -> None:
