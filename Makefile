@@ -8,7 +8,7 @@ BCSEG_REAL_DATA ?= $(abspath $(wildcard ../shared/data))
 export BCSEG_REAL_DATA
 
 .PHONY: demo test test-all lint check docs command-pages test-packages readme-picture browser bench-scores \
-        bench-review report-picture bench fuzz test-peers \
+        bench-review report-picture bench fuzz test-crash test-peers \
         lock audit licences test-minimum test-determinism clean
 
 demo: $(VENV)/.installed
@@ -97,6 +97,12 @@ fuzz: $(VENV)/.installed-dev
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3' || \
 	  echo "no atheris here: fuzzing without the guide of coverage"
 	$(BIN)/python fuzz/run.py --minutes $(MINUTES)
+
+# Real kills at random moments of a run, interrupts, and a fault at every step on the disk. SEED gives
+# the same moments again. Takes a quarter of an hour; the suite does a few of each.
+KILLS ?= 200
+test-crash: $(VENV)/.installed-dev
+	$(BIN)/python crash/run.py --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 # Supply chain. The lock pins all that development installs, with hashes, for every platform.
 UV = $(BIN)/uv

@@ -115,14 +115,26 @@ def own_dataset(folder: Path, bad: str = "pass", at: str = "30") -> tuple[Path, 
     return path, source
 
 
+def once(folder: Path, bad: str) -> str:
+    """Return code for an adapter of one's own that does something bad the first time only."""
+    mark = f"Path({str(folder / 'done')!r})"
+    return f"if not {mark}.exists(): {mark}.touch(); {bad}"
+
+
 def bcseg(*words: object) -> int:
     """Run a command, print nothing, return its exit code."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    return heard(*words)[0]
+
+
+def heard(*words: object) -> tuple[int, str, str]:
+    """Run a command; return its exit code and what it printed."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             main([str(word) for word in words])
         except SystemExit as stop:
-            return int(stop.code or 0)
-    return 0
+            code = int(stop.code or 0)
+    return code, out.getvalue(), err.getvalue()
 
 
 def rows(folder: Path, table: str) -> list[dict[str, str]]:

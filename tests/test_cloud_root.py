@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from archives import bcseg, content, finished, original, own_dataset
+from archives import bcseg, content, finished, once, original, own_dataset
 from bcseg import remote
 from bcseg.cloud import filesystem, place
 from bcseg.errors import UsageError
@@ -27,12 +27,6 @@ def made(bucket, dataset="inbreast", *options) -> str:
     root = bucket.address("pairs")
     assert bcseg("refactor", dataset, original(dataset), "-o", root, "-j", 1, *options) == 0
     return root
-
-
-def once(folder: Path, bad: str) -> str:
-    """Return code that does something bad the first time only."""
-    mark = f"Path({str(folder / 'done')!r})"
-    return f"if not {mark}.exists(): {mark}.touch(); {bad}"
 
 
 _FINISHED: list[str] = []
@@ -181,6 +175,15 @@ def test_a_lock_is_made_on_the_condition_that_there_is_none(bucket):
         (folder / ".lock").create(b"mine")
     with pytest.raises(UsageError, match="process 7 on elsewhere"), lock:
         pass
+    assert (folder / ".lock").read_bytes() == other
+
+
+def test_a_lock_on_s3_that_another_run_has_taken_meanwhile_stays(bucket):
+    """Somebody deleted the lock of a run that still went on, and began another."""
+    other = json.dumps({"host": "elsewhere", "pid": 7}).encode()
+    folder = place(bucket.address("pairs"))
+    with lock_of(folder):
+        bucket.s3.pipe_file(f"{bucket.name}/pairs/.lock", other)
     assert (folder / ".lock").read_bytes() == other
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,87 +16,12 @@ from bcseg.errors import UsageError
 from bcseg.outcome import Job
 from bcseg.settings import Settings
 from bcseg.source import open_source
+from cluster import Processes, client
 from object_storage import bucket, credentials
+from running import until
 
 __all__ = ["bucket", "credentials"]  # fixtures
 distributed = pytest.importorskip("distributed")
-
-HERE = Path(__file__).parent
-QUIET = {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "error"}
-
-
-class Processes:
-    """A scheduler and its workers, as someone would start them in a shell."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.address = ""
-        self.workers: list[subprocess.Popen] = []
-        self._all: list[subprocess.Popen] = []
-
-    def start(self, *words: str, path: Path = HERE, **environment: str) -> subprocess.Popen:
-        environment["PYTHONPATH"] = f"{path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-        log = (self.folder / f"{len(self._all)}.log").open("w")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dask", *words, "--host", "127.0.0.1"],
-            cwd=self.folder,
-            stdout=log,
-            stderr=log,
-            env=os.environ | QUIET | environment,
-        )
-        log.close()
-        self._all.append(process)
-        return process
-
-    def schedule(self) -> None:
-        file = self.folder / "scheduler.json"
-        self.start(
-            *("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)),
-            DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0",  # else a killer kills four
-        )
-        until(file.is_file)
-        self.address = str(file)
-
-    def work(self, **more: Path) -> subprocess.Popen:
-        words = ("worker", "--scheduler-file", self.address, "--no-dashboard", "--no-nanny")
-        limits = ("--nthreads", "1", "--memory-limit", "0", "--local-directory", str(self.folder))
-        process = self.start(*words, *limits, **more)
-        self.workers.append(process)
-        return process
-
-    def fill_up(self, count: int) -> None:
-        """Have so many workers, new ones for those that died; wait until all are there."""
-        self.workers = [process for process in self.workers if process.poll() is None]
-        while len(self.workers) < count:
-            self.work()
-        until(lambda: self.there() == len(self.workers))
-
-    def there(self) -> int:
-        with client(self) as one:
-            return len(one.nthreads())
-
-    def end(self, processes: list[subprocess.Popen] | None = None) -> None:
-        for process in processes or self._all:
-            with contextlib.suppress(OSError):
-                process.kill()
-        for process in processes or self._all:
-            process.wait()
-
-
-@contextlib.contextmanager
-def client(cluster: Processes) -> Iterator[distributed.Client]:
-    one = distributed.Client(scheduler_file=cluster.address, set_as_default=False)
-    try:
-        yield one
-    finally:
-        one.close()
-
-
-def until(is_so, seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +148,24 @@ def test_a_killed_worker_costs_nothing_and_a_new_one_may_join(cluster, tmp_path,
     assert content(tmp_path / "out" / "mine") == local()
 
 
+def test_the_next_run_forgets_one_that_was_killed(cluster, tmp_path, stuck):
+    """Else every worker that joins later looks for the sign of the dead run, for seconds each."""
+    words, at_work, go, _ = stuck
+    process = run_in_process(cluster, *words)
+    until(at_work)
+    process.kill()
+    process.communicate()
+    go()
+
+    def plugins(dask_scheduler) -> list[str]:
+        return [name for name in dask_scheduler.worker_plugins if "bcseg" in name]
+
+    with client(cluster) as one:
+        assert len(one.run_on_scheduler(plugins)) == 1
+        assert bcseg("refactor", *words, "--dask", cluster.address) == 0
+        assert one.run_on_scheduler(plugins) == []
+
+
 def test_a_record_that_kills_its_workers_is_the_only_loss(cluster, tmp_path):
     cluster.fill_up(3)  # it kills two: one that others are on, too, and one when it is alone
     adapter, source = own_dataset(tmp_path, "os._exit(1)")
@@ -350,6 +290,47 @@ def test_an_output_that_is_not_shared(cluster, tmp_path, monkeypatch):
         dask_cluster.connected(cluster.address, task(Path("sign"))),
     ):
         pass
+
+
+class Dying:
+    """A client of a cluster in which tcp://b dies, as the scheduler knows after some looks."""
+
+    status = "running"
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+        self.registered: list[str] = []
+
+    def nthreads(self) -> dict[str, int]:
+        self.looks -= 1
+        return {"tcp://a": 1} | ({"tcp://b": 1} if self.looks >= 0 else {})
+
+    def run(self, function, **_):
+        return {"tcp://a": function(), "tcp://b": OSError("Stream is closed")}
+
+    def run_on_scheduler(self, function):
+        return function()
+
+    def register_plugin(self, plugin, name):
+        if "tcp://b" in self.nthreads():
+            raise OSError("Stream is closed")
+        self.registered.append(name)
+
+
+def test_a_worker_that_dies_while_it_is_asked_is_no_unfit_one(monkeypatch):
+    dask_cluster._refuse_other_versions(Dying(looks=2))
+    monkeypatch.setattr(dask_cluster, "GONE", 0.2)
+    with pytest.raises(UsageError, match="tcp://b"):
+        dask_cluster._refuse_other_versions(Dying(looks=999))
+
+
+def test_a_worker_that_dies_while_the_others_are_told_of_a_run(monkeypatch):
+    client = Dying(looks=2)
+    dask_cluster._register(client, None, "mine")
+    assert client.registered == ["mine"]
+    monkeypatch.setattr(dask_cluster, "GONE", 0.2)
+    with pytest.raises(dask_cluster.ClusterLost, match="went away"):
+        dask_cluster._register(Dying(looks=999), None, "mine")
 
 
 def test_workers_that_cannot_do_the_task(cluster, tmp_path):

@@ -16,6 +16,7 @@ from bcseg import executors, plan
 from bcseg.errors import RecordError, SourceGone, UsageError
 from bcseg.executors import usable_cpus
 from bcseg.run import Run
+from running import members, needs_proc, until
 
 _prepared: list[object] = []
 
@@ -161,22 +162,6 @@ def start(tmp_path: Path, guard: bool = True) -> subprocess.Popen:
     )
 
 
-def members(group: int) -> list[int]:
-    """Return the running processes of a process group."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (path / "stat").read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[2]) == group and fields[0] != "Z":
-            found.append(int(path.name))
-    return found
-
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-
-
 @needs_proc
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_end_with_their_parent(tmp_path, how):
@@ -188,10 +173,7 @@ def test_workers_end_with_their_parent(tmp_path, how):
     else:
         process.send_signal(how)
     _, err = process.communicate(timeout=60)
-    deadline = time.monotonic() + 30
-    while members(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert members(process.pid) == []
+    until(lambda: not members(process.pid), 30)
     assert err.count("Traceback") == (how == signal.SIGINT), "workers do not complain"
 
 

@@ -14,7 +14,7 @@ PACKAGE = Path(bcseg.__file__).parent
 
 # a module imports from the lines above its own, or from an earlier module of its own line
 LAYERS = """
-errors text limits cells
+errors interrupts text limits cells
 record cloud source lock store remote executors dask_cluster png memory
 formats spline breast raster transform preprocessing
 adapters

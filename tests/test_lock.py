@@ -135,6 +135,17 @@ def test_a_lock_that_another_run_has_taken_meanwhile_stays(tmp_path):
     assert (tmp_path / ".lock").read_text() == '{"host": "elsewhere", "pid": 7}'
 
 
+def test_a_program_that_ends_gives_its_lock_back(tmp_path):
+    """An interrupt may strike between the end of the work and the end of its `with`."""
+    program = (
+        "import sys; from pathlib import Path; from bcseg.lock import Lock; "
+        "Lock(Path(sys.argv[1])).__enter__()"
+    )
+    place = tmp_path / "pairs"
+    subprocess.run([sys.executable, "-c", program, str(place)], check=True)
+    assert not place.exists()
+
+
 # ------------------------------------------------------------------------------ who, and alive?
 
 

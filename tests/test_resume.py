@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ from archives import (
     own_dataset,
     rows,
 )
+from running import Running, all_ended, needs_proc, until
 
 PAIRS = 4  # of the synthetic INbreast
 XML, DICOMS = "INbreast Release 1.0/AllXML", "INbreast Release 1.0/AllDICOMs"
@@ -448,88 +448,6 @@ def test_the_lock_of_a_dead_run_is_taken_over(again, out, text):
 # ------------------------------------------------------------------------------ killed
 
 
-class Running:
-    """bcseg in a process of its own; the session is its own, so that nothing else is hit."""
-
-    def __init__(self, source: Path, out: Path, *options: str, dataset: str = "inbreast") -> None:
-        self.folder = out / Path(dataset).stem
-        command = [sys.executable, "-m", "bcseg", "refactor", dataset, str(source)]
-        self.process = subprocess.Popen(
-            [*command, "-o", str(out), *options],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def wait_for_pairs(self, count: int) -> None:
-        deadline = time.monotonic() + 60
-        masks = self.folder / "masks"
-        while self.process.poll() is None and time.monotonic() < deadline:
-            if masks.is_dir() and len(list(masks.glob("[!.]*.png"))) >= count:
-                return
-            time.sleep(0.002)
-
-    def workers(self) -> list[int]:
-        """Return the worker processes: children that run multiprocessing's own entry."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                command = (path / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if parent == self.process.pid and b"spawn_main" in command:
-                found.append(int(path.name))
-        return found
-
-    def end(self) -> tuple[int, str]:
-        _, err = self.process.communicate(timeout=60)
-        return self.process.returncode, err
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
-
-
-def all_ended(pids: list[int]) -> bool:
-    deadline = time.monotonic() + 30
-    while any(map(is_running, pids)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not any(map(is_running, pids))
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory):
-    """An archive with enough images to be killed in the middle, and what it gives."""
-    folder = tmp_path_factory.mktemp("many")
-    bcseg("synth", "inbreast", folder / "source", "--images", 24, "--scale", 0.2)
-    bcseg("refactor", "inbreast", folder / "source", "-o", folder / "out", "-j", 1)
-    return folder
-
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-
-
-@needs_proc
-@pytest.mark.parametrize(("count", "jobs"), [(1, "1"), (6, "1"), (1, "2"), (8, "2")])
-def test_a_killed_run_is_continued(many, tmp_path, count, jobs):
-    running = Running(many / "source", tmp_path / "out", "-j", jobs)
-    running.wait_for_pairs(count)
-    workers = running.workers()
-    running.process.send_signal(signal.SIGKILL)
-    assert running.end()[0] in (-signal.SIGKILL, 0)  # 0: this test was too slow
-    assert all_ended(workers), "workers go on without their parent"
-    assert bcseg("refactor", "inbreast", many / "source", "-o", tmp_path / "out", "-j", 1) == 0
-    folder = tmp_path / "out" / "inbreast"
-    assert content(folder) == content(many / "out" / "inbreast")
-    assert {path.name for path in folder.rglob(".*")} == {".journal.jsonl"}
-
-
 @pytest.fixture
 def stuck(tmp_path):
     """A run that stays in the middle until a file appears, and what it gives in the end."""
@@ -538,7 +456,7 @@ def stuck(tmp_path):
     adapter, source = own_dataset(tmp_path, wait)
 
     def start(*options: str) -> Running:
-        return Running(source, tmp_path / "out", *options, dataset=str(adapter))
+        return Running("refactor", adapter, source, "-o", tmp_path / "out", *options)
 
     def finish() -> dict[str, bytes]:
         go.touch()
@@ -547,85 +465,99 @@ def stuck(tmp_path):
         assert len(rows(tmp_path / "out" / "mine", "records.csv")) == 6
         return content(tmp_path / "fresh" / "mine")
 
-    return start, finish, go.touch
+    return start, finish, go.touch, tmp_path / "out" / "mine"
 
 
 @needs_proc
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_an_interrupt_ends_the_run_at_once(stuck, jobs):
-    start, finish, _ = stuck
+    start, finish, _, folder = stuck
     running = start("-j", jobs)
-    running.wait_for_pairs(2)
+    running.wait_for_pairs(folder, 2)
     workers = running.workers()
     assert len(workers) == (2 if jobs == "2" else 0)
-    os.killpg(running.process.pid, signal.SIGINT)  # as a terminal does: workers get it, too
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: workers get it, too
     code, err = running.end()
     assert code == 130, err
     assert "Traceback" not in err
     assert all_ended(workers)
-    assert {path.name for path in running.folder.rglob(".*")} == {".journal.jsonl"}
-    assert sorted(path.stem for path in (running.folder / "masks").iterdir())[:2] == ["10", "20"]
+    assert {path.name for path in folder.rglob(".*")} == {".journal.jsonl"}
+    assert sorted(path.stem for path in (folder / "masks").iterdir())[:2] == ["10", "20"]
     expected = finish()
-    assert content(running.folder) == expected
+    assert content(folder) == expected
+
+
+@needs_proc
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_python_swallows_ends_the_run_all_the_same(tmp_path, number):
+    """It does where it cleans up an object, of whatever library."""
+    kill = f"os.kill(os.getpid(), {int(number)})"
+    adapter, source = own_dataset(tmp_path, f"type('X', (), {{'__del__': lambda _: {kill}}})()")
+    code, err = Running("refactor", adapter, source, "-o", tmp_path / "out", "-j", "1").end()
+    assert "Exception ignored in" in err, "Python did not swallow it"
+    assert code == 130, err
+    assert len(list((tmp_path / "out/mine/masks").iterdir())) == 3
+    assert {path.name for path in (tmp_path / "out").rglob(".*")} == {
+        ".gitignore",
+        ".journal.jsonl",
+    }
 
 
 @needs_proc
 def test_a_batch_system_ends_a_run_as_an_interrupt_does(stuck):
-    start, finish, _ = stuck
+    start, finish, _, folder = stuck
     running = start("-j", "1")
-    running.wait_for_pairs(2)
+    running.wait_for_pairs(folder, 2)
     running.process.send_signal(signal.SIGTERM)
     code, err = running.end()
     assert code == 130, err
     assert "what is finished stays" in err
-    assert {path.name for path in running.folder.rglob(".*")} == {".journal.jsonl"}
+    assert {path.name for path in folder.rglob(".*")} == {".journal.jsonl"}
     expected = finish()
-    assert content(running.folder) == expected
+    assert content(folder) == expected
 
 
 @needs_proc
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_run_that_was_killed_for_sure_is_continued(stuck, jobs):
-    start, finish, _ = stuck
+    start, finish, _, folder = stuck
     running = start("-j", jobs)
-    running.wait_for_pairs(2)
+    running.wait_for_pairs(folder, 2)
     workers = running.workers()
     running.process.send_signal(signal.SIGKILL)
     assert running.end()[0] == -signal.SIGKILL
     assert all_ended(workers)
-    assert (running.folder / ".lock").exists()
+    assert (folder / ".lock").exists()
     expected = finish()
-    assert content(running.folder) == expected
-    assert {path.name for path in running.folder.rglob(".*")} == {".journal.jsonl"}
+    assert content(folder) == expected
+    assert {path.name for path in folder.rglob(".*")} == {".journal.jsonl"}
 
 
 @needs_proc
 def test_a_killed_worker_costs_nothing(stuck):
-    start, finish, go = stuck
+    start, finish, go, folder = stuck
     running = start("-j", "2")
-    running.wait_for_pairs(2)
+    running.wait_for_pairs(folder, 2)
     for pid in running.workers():
         with contextlib.suppress(ProcessLookupError):  # its pool has ended it by now
             os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 60
-    while not running.workers() and time.monotonic() < deadline:
-        time.sleep(0.01)  # until the record is tried once more
+    until(running.workers, 60)  # the record is tried once more
     go()
     code, err = running.end()
     assert code == 0, err
     expected = finish()
-    assert content(running.folder) == expected
+    assert content(folder) == expected
 
 
 @needs_proc
 def test_two_runs_at_once_do_not_mix(stuck):
-    start, finish, go = stuck
+    start, finish, go, folder = stuck
     running = start("-j", "1")
-    running.wait_for_pairs(1)
+    running.wait_for_pairs(folder, 1)
     code, err = start("-j", "1").end()
     assert code == 2
-    assert f"process {running.process.pid} on {socket.gethostname()}" in err
+    assert f"process {running.pid} on {socket.gethostname()}" in err
     go()
     assert running.end()[0] == 0
     expected = finish()
-    assert content(running.folder) == expected
+    assert content(folder) == expected

@@ -63,6 +63,18 @@ def tour(dataset: str, source: Path, out: Path) -> list[list[str]]:
     ]
 
 
+def changed(event: str, args: tuple[Any, ...]) -> list[str]:
+    """Return the paths that an audit event of Python is about to change."""
+    names: tuple[Any, ...] = ()
+    if event == "open":
+        name, mode, flags = args
+        if flags & _WRITING or (isinstance(mode, str) and set(mode) & set("wax+")):
+            names = (name,)
+    elif event in _CHANGES:
+        names = args[:2]
+    return [os.fsdecode(one) for one in names if isinstance(one, (str, bytes, os.PathLike))]
+
+
 class Watch:
     """An audit hook: what tried to change something below a folder."""
 
@@ -72,17 +84,8 @@ class Watch:
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, args: tuple[Any, ...]) -> None:
-        if event == "open":
-            name, mode, flags = args
-            if flags & _WRITING or (isinstance(mode, str) and set(mode) & set("wax+")):
-                self._note(event, name)
-        elif event in _CHANGES:
-            for name in args[:2]:
-                self._note(event, name)
-
-    def _note(self, event: str, name: Any) -> None:
-        if isinstance(name, (str, bytes, os.PathLike)):
-            path = os.path.abspath(os.fsdecode(name))  # noqa: PTH100  # asks no disk
+        for name in changed(event, args):
+            path = os.path.abspath(name)  # noqa: PTH100  # asks no disk
             if path == self._source or path.startswith(self._source + os.sep):
                 self.seen.append(f"{event} {path}")
 

@@ -108,10 +108,9 @@ def write_whole(
 ) -> str:
     """Write tables and documents beside their journal; return the hash of the content."""
     folder = journal.folder
-    for name, rows in _csv(tables):
-        write_atomic(folder / name, pairs.table_bytes(name, rows))
     lines = (line for entry in journal.entries() for line in entry["archive"])
-    write_atomic(folder / pairs.ARCHIVE, pairs.archive_bytes(lines))
+    files = {name: pairs.table_bytes(name, rows) for name, rows in _csv(tables)}
+    pairs.write_tables(folder, files | {pairs.ARCHIVE: pairs.archive_bytes(lines)})
     write_atomic(folder / pairs.LICENCE, licence.encode())
     content = pairs.content_sha256(folder)
     counts = {

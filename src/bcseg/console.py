@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import signal
 import sys
 import tempfile
-import threading
 import time
 import traceback
 from types import TracebackType
@@ -18,12 +17,27 @@ import typer
 from bcseg import __version__
 from bcseg.errors import (
     EXIT_BUG,
+    EXIT_FINDINGS,
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_USAGE,
     BcsegError,
     Interrupted,
 )
+from bcseg.interrupts import ended_by_signals
+
+_FREE, _ALLOW = "free some space", "ask for the right to it, or name another place"
+_REFUSALS = {  # what no command can do anything about, and what to do
+    errno.ENOSPC: _FREE,
+    errno.EDQUOT: _FREE,
+    errno.EACCES: _ALLOW,
+    errno.EPERM: _ALLOW,
+    errno.EROFS: "mount it for writing, or name another place",
+    errno.EIO: "look after the disk",
+    errno.EMFILE: "allow more open files (ulimit -n), or give fewer --jobs",
+    errno.ENFILE: "allow more open files, or give fewer --jobs",
+    errno.ESTALE: "mount it anew",
+}
 
 
 class Output:
@@ -66,14 +80,11 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
         self._last = 0.0
-        self._before: Any = None
 
     def __enter__(self) -> Progress:
-        self._before = _ended_by(signal.SIGTERM, _interrupt)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        _ended_by(signal.SIGTERM, self._before)
         if self._bar is not None:
             self._bar.stop()
         if kind is KeyboardInterrupt:  # typer would end the program without a word of ours
@@ -117,23 +128,14 @@ class Progress:
             self._last = now
 
 
-def _interrupt(*_: object) -> NoReturn:
-    """End as Ctrl-C does: batch systems send SIGTERM before they kill."""
-    raise KeyboardInterrupt
-
-
-def _ended_by(number: int, handler: Any) -> Any:
-    """Have a signal handled so; return what did it before. Only the main thread can say so."""
-    if handler is None or threading.current_thread() is not threading.main_thread():
-        return None
-    return signal.signal(number, handler)
-
-
 class Door:
     """Turn what leaves a command into a message and an exit code."""
 
+    def __init__(self) -> None:
+        self._signals = ended_by_signals()
+
     def __enter__(self) -> None:
-        return None
+        self._signals.__enter__()
 
     def __exit__(
         self,
@@ -141,6 +143,7 @@ class Door:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._signals.__exit__(None, None, None)
         if isinstance(error, BcsegError):
             _say_error(str(error))
             _exit(error.exit_code)
@@ -155,8 +158,16 @@ class Door:
                 "  try: pip uninstall -y opencv-python && pip install opencv-python-headless"
             )
             _exit(EXIT_USAGE)
+        if isinstance(error, OSError) and error.errno in _REFUSALS:
+            _say_error(_refusal(error, _REFUSALS[error.errno]))
+            _exit(EXIT_FINDINGS)  # something may be written by now
         if isinstance(error, Exception):
             _exit_with_bug(error)
+
+
+def _refusal(error: OSError, hint: str) -> str:
+    where = f"\n  in: {error.filename}" if error.filename else ""
+    return f"the system refuses: {error.strerror}{where}\n  try: {hint}, and run again"
 
 
 def _exit(code: int) -> NoReturn:

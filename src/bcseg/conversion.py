@@ -15,6 +15,7 @@ from bcseg.closing import Tables, add_index_rows, finish, summarise, with_table_
 from bcseg.cloud import is_cloud
 from bcseg.convert import check_source, start_worker, work_on
 from bcseg.errors import SourceGone
+from bcseg.interrupts import stop_if_asked, uninterrupted
 from bcseg.ledger import unprocessed_items
 from bcseg.lock import lock_path
 from bcseg.outcome import Job, Outcome
@@ -62,8 +63,9 @@ def refactor(
         try:
             _work(state, job, cluster)
         finally:
-            state.journal.flush()
-            remove_parts(state.books)  # of workers that were stopped
+            with uninterrupted():
+                state.journal.flush()
+                remove_parts(state.books)  # of workers that were stopped
         return finish(state, identity)
 
 
@@ -110,6 +112,7 @@ def _work(state: State, job: Job, cluster: _Cluster | None) -> None:
                 break
             _journal(state, record, outcome)
             state.run.progress(done, total)
+            stop_if_asked()
     for record_id in state.unreached:  # workers may have been ahead
         state.journal.forget(record_id)
         remove_pair(state.folder, record_id)

@@ -32,10 +32,12 @@ T = TypeVar("T")
 C = TypeVar("C")
 R = TypeVar("R")
 
+_PLUGIN = "bcseg-"  # begins the name of a run's plugin
 _AHEAD = 4  # items in flight for each thread of the cluster: bounds the memory of the parent
 _NAMED = 5  # workers that a message names
 CONNECT = 10.0  # seconds for the scheduler to answer, and for the first worker to be there
 SHARED = 5.0  # seconds until a file written elsewhere must be visible
+GONE = 5.0  # seconds until the scheduler knows that a worker is dead
 LOOK = 5.0  # seconds between two looks at a cluster that gives no result
 _LOST = (OSError, TimeoutError, CancelledError)  # what talking to a lost cluster may raise
 LONELY = 600.0  # seconds without any worker until the run gives up
@@ -206,16 +208,54 @@ def _taking_part(client: Any, task: Task[Any, Any, Any], sign: str) -> Generator
     Nobody writes to the folder any more when this ends: other runs may.
     """
     token = secrets.token_hex(8)
-    client.register_plugin(_plugin(token, task, sign), name=f"bcseg-{token}")
+    name = f"{_PLUGIN}{token} {client.id}"
+    _forget_killed_runs(client)
+    _register(client, _plugin(token, task, sign), name)
     try:
         yield token
     finally:
         if client.status == "running":
             # one after the other: a worker that dies meanwhile must not keep the rest
             with contextlib.suppress(*_LOST):
-                client.unregister_worker_plugin(f"bcseg-{token}")
+                client.unregister_worker_plugin(name)
             with contextlib.suppress(*_LOST):
                 client.run(_leave, token, on_error="ignore")
+
+
+def _forget_killed_runs(client: Any) -> None:
+    """Take back the plugins of runs that were killed: every new worker would look for their signs.
+
+    A plugin is called after its client, and the scheduler knows which clients are there.
+    """
+
+    def killed(dask_scheduler: Any, start: str = _PLUGIN) -> list[str]:
+        plugins, clients = list(dask_scheduler.worker_plugins), dask_scheduler.clients
+        ours = [name for name in plugins if name.startswith(start)]
+        return [name for name in ours if name.partition(" ")[2] not in clients]
+
+    with contextlib.suppress(*_LOST):
+        for name in client.run_on_scheduler(killed):
+            client.unregister_worker_plugin(name)
+
+
+def _register(client: Any, plugin: Any, name: str) -> None:
+    """Give all workers a plugin; once more if one of them dies of all moments in this one."""
+    deadline = time.monotonic() + GONE
+    while True:
+        try:
+            client.register_plugin(plugin, name=name)
+            return
+        except OSError as error:
+            if client.status != "running" or time.monotonic() > deadline:
+                raise _cluster_lost() from error
+        time.sleep(0.1)
+
+
+def _cluster_lost() -> ClusterLost:
+    return ClusterLost(
+        "the Dask cluster went away",
+        hint="start it anew and run the same command: what is finished is kept",
+    )
 
 
 def _client(address: str) -> Any:
@@ -261,7 +301,7 @@ def _refuse_other_versions(client: Any) -> None:
         ("Python", ".".join(platform.python_version_tuple()[:2]), platform.python_version),
         ("bcseg", __version__, version),
     ):
-        said = client.run(asked, on_error="return")
+        said = _answers(client, asked)
         with contextlib.suppress(ImportError):
             said = {"the scheduler": client.run_on_scheduler(asked)} | said
         faults = [
@@ -274,6 +314,17 @@ def _refuse_other_versions(client: Any) -> None:
                 f"{what} is not {mine} everywhere:\n" + _listed(faults),
                 hint="install the same versions on all machines of the cluster",
             )
+
+
+def _answers(client: Any, function: Callable[..., str], *arguments: Any) -> dict[str, Any]:
+    """Return what each worker answers, or raises; one that dies meanwhile is none of them."""
+    said = client.run(function, *arguments, on_error="return")
+    silent = {worker for worker, answer in said.items() if isinstance(answer, OSError)}
+    deadline = time.monotonic() + GONE
+    while silent & client.nthreads().keys() and time.monotonic() < deadline:
+        time.sleep(0.1)  # the scheduler learns of it in a moment
+    dead = silent - client.nthreads().keys()
+    return {worker: answer for worker, answer in said.items() if worker not in dead}
 
 
 def _found(what: str, answer: object) -> str:
@@ -289,7 +340,7 @@ def _listed(faults: list[str]) -> str:
 
 def _refuse_unfit(client: Any, task: Task[Any, Any, Any], sign: str) -> None:
     """Refuse workers that see another output folder, or cannot do the task."""
-    answers = client.run(_answer, task, sign, on_error="return")
+    answers = _answers(client, _answer, task, sign)
     faults = []
     for worker, answer in answers.items():
         if isinstance(answer, str):
@@ -396,7 +447,7 @@ class Cluster(Generic[T, R]):
             except TimeoutError:
                 self._look()
             except CancelledError as error:
-                raise self._lost() from error
+                raise _cluster_lost() from error
 
     def _look(self) -> None:
         """Raise ClusterLost if the cluster is gone, or has had no worker for long."""
@@ -407,7 +458,7 @@ class Cluster(Generic[T, R]):
             self._say("no worker is left: waiting for one")
             self._lonely_since = now
         elif now - self._lonely_since > LONELY:
-            raise self._lost()
+            raise _cluster_lost()
 
     def _count(self) -> int:
         """Return how many workers there are; raises ClusterLost if the scheduler is gone."""
@@ -416,10 +467,4 @@ class Cluster(Generic[T, R]):
                 return len(self._client.nthreads())
         except _LOST:
             pass
-        raise self._lost()
-
-    def _lost(self) -> ClusterLost:
-        return ClusterLost(
-            "the Dask cluster went away",
-            hint="start it anew and run the same command: what is finished is kept",
-        )
+        raise _cluster_lost()

@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 from bcseg.errors import UsageError
+from bcseg.interrupts import uninterrupted
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -208,6 +209,11 @@ def _end_with(parent: BaseProcess) -> None:
 
 def _stop(pool: ProcessPoolExecutor) -> None:
     """Stop the workers at once: what they were doing is not waited for."""
+    with uninterrupted():  # else some of them go on writing
+        _end_workers(pool)
+
+
+def _end_workers(pool: ProcessPoolExecutor) -> None:
     processes = list((getattr(pool, "_processes", None) or {}).values())
     manager = getattr(pool, "_executor_manager_thread", None)
     pool.shutdown(wait=False, cancel_futures=True)

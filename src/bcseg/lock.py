@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bcseg.errors import UsageError
+from bcseg.interrupts import uninterrupted
 from bcseg.text import minutes_in_words
 
 LOCK = ".lock"
@@ -51,6 +53,15 @@ class Lock:
         self._heart = threading.Thread(target=self._live, name="bcseg-heartbeat", daemon=True)
 
     def __enter__(self) -> Lock:
+        try:
+            with uninterrupted():
+                self._enter()
+        except KeyboardInterrupt:  # it has waited: give back what was taken meanwhile
+            self.__exit__()
+            raise
+        return self
+
+    def _enter(self) -> None:
         folder = self._path.parent
         self._made = [path for path in (folder, *folder.parents) if not path.exists()]
         try:
@@ -63,14 +74,17 @@ class Lock:
                 where=str(folder),
                 hint="name another place with --out",
             ) from error
+        atexit.register(self.__exit__)  # an interrupt may strike just before a `with` ends
         self._heart.start()
-        return self
 
     def __exit__(self, *_: object) -> None:
-        self._still()
-        if self._is_mine():
-            self._path.unlink(missing_ok=True)
-        self._remove_empty()
+        with uninterrupted():
+            self._still()
+            if self._is_mine():
+                with contextlib.suppress(OSError):  # without this process it is a dead one's
+                    self._path.unlink(missing_ok=True)
+            self._remove_empty()
+            atexit.unregister(self.__exit__)
 
     def _live(self) -> None:
         while not self._ended.wait(HEARTBEAT):

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from bcseg import cells
 from bcseg.cells import plain_cell
 from bcseg.errors import UsageError
-from bcseg.store import remove_tree, write_atomic
+from bcseg.store import JOURNALS, remove_tree, write_atomic
 
 FORMAT = 2  # of the pairs folder: raised by every change of pixels or tables
 SCHEMA_VERSION = 1  # of JSON documents on stdout and of dataset.json
@@ -157,7 +157,8 @@ def splits_path(folder: Path, root: Path) -> Path | None:
 def open_root(root: Path) -> list[PairsFolder]:
     """Return the pairs folders of a root, or the one folder that `root` is; sorted by name.
 
-    Raises UsageError if there is none, or if there are shards that nobody has merged.
+    Raises UsageError if there is none, or if one of them is of a run that has not ended, or of
+    shards that nobody has merged.
     """
     for folder in unmerged(root):
         raise UsageError(
@@ -167,6 +168,13 @@ def open_root(root: Path) -> list[PairsFolder]:
         )
     if (root / DATASET).is_file():
         return [PairsFolder(root)]
+    for folder in unfinished(root):
+        raise UsageError(
+            f"the run that makes {folder.name} has not ended",
+            where=str(folder),
+            hint="wait for it; if it was stopped, the same `bcseg refactor` again: it keeps the"
+            " finished pairs; or name the folder of another dataset",
+        )
     found = sorted(path.parent for path in root.glob(f"*/{DATASET}")) if root.is_dir() else []
     if not found:
         raise UsageError(
@@ -181,6 +189,16 @@ def unmerged(root: Path) -> list[Path]:
     """Return the folders of a root, or the one folder that it is, that hold shards; sorted."""
     places = [root / SHARDS, *root.glob(f"*/{SHARDS}")]
     return sorted(place.parent for place in places if place.is_dir())
+
+
+def unfinished(root: Path) -> list[Path]:
+    """Return the folders of a root, or the one folder that it is, that have no tables yet."""
+    begun = {path.parent for name in JOURNALS for path in (root / name, *root.glob(f"*/{name}"))}
+    return sorted(
+        folder
+        for folder in begun
+        if not (folder / DATASET).exists() and any((folder / name).exists() for name in JOURNALS)
+    )
 
 
 def table_bytes(table: str, rows: Iterable[Mapping[str, str]]) -> bytes:
@@ -202,6 +220,30 @@ def remove_pair(folder: Path, record_id: str) -> None:
     for part in ("images", "masks"):
         (folder / part / f"{record_id}.png").unlink(missing_ok=True)
     remove_tree(folder / "lesions" / record_id)
+
+
+def withdraw_tables(folder: Path) -> None:
+    """Remove the tables, before they are no longer true; dataset.json, which vouches, first."""
+    for name in (DATASET, *COLUMNS, ARCHIVE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def write_tables(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the tables of one run; if any is another one now, dataset.json is to be written anew.
+
+    So where dataset.json is, the tables belong together, whenever a run is killed.
+    """
+    if any(_bytes_of(folder / name) != data for name, data in files.items()):
+        withdraw_tables(folder)
+    for name, data in files.items():
+        write_atomic(folder / name, data)
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def content_sha256(folder: Path) -> str:

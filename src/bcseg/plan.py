@@ -25,7 +25,7 @@ from bcseg.store import (
     free_bytes,
     remove_parts,
     remove_tree,
-    write_atomic,
+    write_at_once,
 )
 from bcseg.text import counted
 
@@ -216,13 +216,16 @@ def begin(state: State, identity: dict[str, Any]) -> None:
     folder, journal = state.folder, state.journal
     remove_parts(state.books)  # those of the pairs may be another shard's, at work just now
     (state.books / pairs.SHARD).unlink(missing_ok=True)  # unfinished from now on
+    anew = state.run.redo or journal.identity != identity
+    if anew or state.pruned or _changes_pairs(state):
+        pairs.withdraw_tables(folder)  # they tell of pairs that are about to change
     if state.run.redo:
         _clear(state)
     if journal.path.parent != state.books:  # what the whole knows becomes the shard's own
         state.journal = journal_of(state.books)
         state.journal.write(identity, journal.entries())
         journal = state.journal
-    elif state.run.redo or journal.identity != identity:
+    elif anew:
         journal.start(identity)
     _hide_from_git(folder)
     for record_id in state.pruned:
@@ -231,6 +234,12 @@ def begin(state: State, identity: dict[str, Any]) -> None:
         entry = journal.get(record_id)
         assert entry is not None
         journal.append(record_id, entry | {"stamps": stamps})
+
+
+def _changes_pairs(state: State) -> bool:
+    """Tell whether pairs that are there may be made again."""
+    entries = (state.journal.get(record.record_id) for record in state.todo)
+    return any(entry is not None and entry["fate"] == "written" for entry in entries)
 
 
 def _hide_from_git(folder: Path) -> None:
@@ -242,10 +251,10 @@ def _hide_from_git(folder: Path) -> None:
         for path in root.iterdir()
     )
     ignore = root / ".gitignore"
-    if shared or (ignore.exists() and ignore.read_bytes() != _IGNORE_ALL):
+    if shared or (ignore.exists() and ignore.read_bytes() not in (b"", _IGNORE_ALL)):
         ignore = folder / ".gitignore"
-    if not ignore.exists():
-        write_atomic(ignore, _IGNORE_ALL)
+    if not (ignore.exists() and ignore.read_bytes()):  # a kill may leave it empty
+        write_at_once(ignore, _IGNORE_ALL)
 
 
 def _clear(state: State) -> None:
@@ -258,8 +267,6 @@ def _clear(state: State) -> None:
     remove_tree(folder / pairs.SHARDS)
     for name in ("images", "masks", "lesions"):
         remove_tree(folder / name)
-    for name in (*pairs.COLUMNS, pairs.ARCHIVE, pairs.DATASET):
-        (folder / name).unlink(missing_ok=True)
 
 
 def _find_gone(state: State) -> None:

@@ -6,6 +6,7 @@ there; but nothing can be appended to it, and a question costs a journey.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -21,9 +22,8 @@ from bcseg import store
 from bcseg.cloud import CloudPath, StorageError
 from bcseg.errors import EXIT_FINDINGS
 from bcseg.lock import Lock, holder, refuse_running
-from bcseg.store import Journal, OutputError
+from bcseg.store import PARTS, Journal, OutputError
 
-_PARTS = ".journal"  # folder of the journal's parts
 _WHOLE = "-whole"  # ends the name of a part that takes the place of all before it
 EVERY = 10.0  # seconds of work that a killed run may lose
 _MOST = 8 << 20  # bytes of a part
@@ -50,7 +50,8 @@ class CloudLock(Lock):
     """The right to write to a folder on object storage: an object made where there was none.
 
     Where the storage knows no conditional writes, it is read again: of two runs that begin in the
-    same instant both may stop, and at worst both go on.
+    same instant both may stop, and at worst both go on. A lock is read before it is removed, since
+    the libraries of the storages know no removal on condition.
     """
 
     def __init__(self, folder: CloudPath) -> None:
@@ -58,7 +59,11 @@ class CloudLock(Lock):
         self._object = folder / self._path.name
 
     def __enter__(self) -> Lock:
-        self._take()
+        try:
+            self._take()
+        except KeyboardInterrupt as error:  # what was taken by then is given back
+            self.__exit__(None, error)
+            raise
         self._heart.start()
         return self
 
@@ -71,10 +76,16 @@ class CloudLock(Lock):
         if isinstance(error, StorageError):
             error.exit_code = EXIT_FINDINGS  # something may be written by now
         try:
-            self._object.unlink(missing_ok=True)
+            self._remove(self._mine)
         except StorageError:
             if error is None:
                 raise
+
+    def _remove(self, text: str) -> None:
+        """Remove the lock if it still says this: by now it may be another run's."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._object.read_text(encoding="utf-8", errors="replace") == text:
+                self._object.unlink()
 
     def _take(self) -> None:
         self._mine = json.dumps(holder(os.environ) | {"run": uuid.uuid4().hex})
@@ -86,8 +97,7 @@ class CloudLock(Lock):
                 self.check()
                 return
             except FileExistsError:
-                refuse_running(self._path.parent)
-                self._object.unlink(missing_ok=True)
+                self._remove(refuse_running(self._path.parent))
         raise self._lost()
 
 
@@ -104,7 +114,7 @@ class CloudJournal(Journal):
         weakref.finalize(self, shutil.rmtree, local, ignore_errors=True)
         super().__init__(local)
         self.folder = folder
-        self._parts = folder / _PARTS
+        self._parts = folder / PARTS
         self._number = 0  # of the last part
         self._sent, self._sent_at = 0, time.monotonic()  # bytes of the local file; when
 

@@ -15,9 +15,12 @@ from typing import Any
 
 from bcseg.cloud import CloudPath, is_cloud
 from bcseg.errors import EXIT_FINDINGS, BcsegError, RecordError
+from bcseg.interrupts import uninterrupted
 from bcseg.lock import LOCK, PART, Lock
 
 _JOURNAL = ".journal.jsonl"
+PARTS = ".journal"  # on object storage, where nothing can be appended: a folder of its parts
+JOURNALS = (_JOURNAL, PARTS)
 _FIELDS = {"id", "fate", "key", "files", "stamps", "written"}  # of every line about a record
 _SIDE_BY_SIDE = 16  # objects fetched at once
 _FREE_SPACE = "free some space, or give another place with --out, and run again"
@@ -54,6 +57,11 @@ def _replace(path: Path, data: bytes) -> None:
     if is_cloud(path):
         path.write_bytes(data)  # whole or not at all, by itself
         return
+    with uninterrupted():
+        _replace_file(path, data)
+
+
+def _replace_file(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # workers of a killed run may live on for a moment, on whatever host: no two processes share a
     # temporary file, and process ids of two hosts may be equal
@@ -62,7 +70,17 @@ def _replace(path: Path, data: bytes) -> None:
         part.write_bytes(data)
         part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong before is what the user must know
+            part.unlink(missing_ok=True)
+
+
+def write_at_once(path: Path, data: bytes) -> None:
+    """Write a few bytes without a temporary file: a kill leaves all or none of them.
+
+    Raises OutputError.
+    """
+    with _refusals_of(path):
+        path.write_bytes(data)
 
 
 def copy_file(source: Path, to: Path, *, link: bool = False) -> None:
@@ -97,7 +115,7 @@ def built_whole(place: Path) -> Generator[Path, None, None]:
                 elif path.name != LOCK:
                     path.unlink()
             yield part
-            with _refusals_of(place):
+            with uninterrupted(), _refusals_of(place):
                 if place.is_dir():
                     place.rmdir()
                 part.rename(place)
@@ -127,7 +145,8 @@ def remove_parts(folder: Path) -> None:
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the next run tries again
+                part.unlink(missing_ok=True)
 
 
 def remove_tree(folder: Path) -> None:
@@ -243,6 +262,7 @@ class Journal:
             file.seek(self._end)
             file.truncate()
             file.write(_line({"id": record_id} | entry))
+            file.flush()  # it counts once it is there, whole
             self._offsets[record_id] = self._end
             self._end = file.tell()
 
@@ -302,12 +322,17 @@ class Journal:
         part = self.path.with_name(self.path.name + PART)
         offsets = {}
         part.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            end = file.write(_line({"identity": identity}))
-            for record_id, line in lines:
-                offsets[record_id] = end
-                end += file.write(line)
-        part.replace(self.path)
+        with uninterrupted():
+            try:
+                with part.open("wb") as file:
+                    end = file.write(_line({"identity": identity}))
+                    for record_id, line in lines:
+                        offsets[record_id] = end
+                        end += file.write(line)
+                part.replace(self.path)
+            finally:
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
         self.identity, self._offsets, self._end = identity, offsets, end
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bcseg import __version__, pairs
 from bcseg.errors import UsageError
+from bcseg.interrupts import uninterrupted
 from bcseg.lock import LOCK, PART, Lock
 from bcseg.pairs import SCHEMA_VERSION
 from bcseg.select.as_manifest import selection_table
@@ -37,7 +38,8 @@ def write(plan: Plan, to: Path, how: Selecting) -> dict[str, str]:
                 _clear(part)
                 _refuse_small_disk(plan, part, how)
                 contents = _build(plan, part, how)
-                _put(part, place, old)
+                with uninterrupted():
+                    _put(part, place, old)
                 done = True
             finally:
                 if not done:

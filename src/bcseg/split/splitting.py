@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bcseg import pairs
 from bcseg.errors import UsageError
+from bcseg.interrupts import uninterrupted
 from bcseg.pairs import Row, checked_rows
 from bcseg.split.assign import assign
 from bcseg.split.options import TEST, TRAIN, VAL, Place, Splitting
@@ -57,8 +58,9 @@ def split_pairs(root: Path, how: Splitting) -> Split:
     found = {key: (name, places[dealt[name]]) for key, name in patients.items()}
     balance = balance_of(strata, places, wanted, dealt)
     if not how.dry_run:
-        write_atomic(out / pairs.SPLITS, splits_bytes(records, found))
-        write_atomic(out / BALANCE, balance_bytes(row.cells() for row in balance))
+        with uninterrupted():  # one tells of the other
+            write_atomic(out / pairs.SPLITS, splits_bytes(records, found))
+            write_atomic(out / BALANCE, balance_bytes(row.cells() for row in balance))
     return Split(
         out=out,
         pairs=len(records),
