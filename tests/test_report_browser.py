@@ -112,10 +112,14 @@ def test_pairs_are_filtered(opened):
 
 
 def test_a_problem_leads_to_its_pair_even_when_it_is_filtered_away(opened):
+    from selenium.webdriver.support.ui import WebDriverWait
+
     choose(opened, "mark", "leak")
     assert order(opened) == ["d"]
     opened.find_element("link text", "c").click()
-    assert "c" in order(opened)
+    WebDriverWait(opened, 20).until(
+        lambda _: "c" in order(opened)
+    )  # a hash changes in its own time
     top = "return document.querySelector(location.hash).getBoundingClientRect().top"
     assert 0 <= opened.execute_script(top) < 768
 
