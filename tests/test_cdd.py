@@ -312,6 +312,13 @@ def test_fewer_rows_than_regions_announced_fail_the_image(tmp_path):
     assert partial.items()["contours"] == {"found": 5, "written": 5, "left_out": 0, "failed": 0}
 
 
+@pytest.mark.parametrize("odd", ["²", "9" * 5000, "-3", "x"])
+def test_counts_that_are_none_are_passed_over(odd, tmp_path):
+    root = small(tmp_path / "a", region(count=odd, size=odd))
+    done = convert("cdd", root, tmp_path / "out")
+    assert (done.code, set(done.records)) == (0, {IMAGE})
+
+
 def test_two_regions_of_one_number_fail_the_image(tmp_path):
     root = small(tmp_path / "a", region(count=2), region(CIRCLE | {"r": 3}, count=2))
     done = convert("cdd", root, tmp_path / "out")

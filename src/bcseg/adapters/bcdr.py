@@ -322,7 +322,7 @@ def _plain_id(name: str) -> str:
 
 
 def _numbers(img: str) -> str:
-    return "_".join(part for part in img.split("_") if part.isdigit())
+    return "_".join(part for part in img.split("_") if part.isdecimal())
 
 
 def _record(record_id: str, image: str, book: _Book, left_out: list[LeftOut]) -> Record:

@@ -33,6 +33,7 @@ from bcseg.adapters.base import (
     sound_rows,
     stem,
 )
+from bcseg.cells import whole_number
 from bcseg.errors import ArchiveError, RecordError
 from bcseg.formats.tables import Row, Table, read_csv, read_xlsx
 from bcseg.formats.via import read_shape
@@ -184,9 +185,9 @@ def _other_files(
     source: Source, images: Mapping[str, str], regions: Mapping[str, list[Row]]
 ) -> list[Warned]:
     """Warn of images of another size in bytes than those that the regions were drawn on."""
-    drawn_on = {image_id: rows[0].get("file_size") for image_id, rows in regions.items()}
-    known = [i for i in sorted(images) if drawn_on.get(i, "").isdigit()]
-    other = [i for i in known if source.size(images[i]) != int(drawn_on[i])]
+    drawn_on = {i: whole_number(rows[0].get("file_size")) for i, rows in regions.items()}
+    known = [i for i in sorted(images) if drawn_on.get(i) is not None]
+    other = [i for i in known if source.size(images[i]) != drawn_on[i]]
     if not other:
         return []
     message = (
@@ -304,10 +305,10 @@ def _lesion(row: Row, shape: Shape, pathology: str) -> Lesion:
 
 def _lost(regions: list[Row]) -> tuple[Lesion, ...]:
     """Return an unreadable lesion if the rows of an image are fewer than their region_count."""
-    counts = [int(count) for row in regions if (count := row.get("region_count")).isdigit()]
-    if max(counts, default=0) <= len(regions):
+    most = max((whole_number(row.get("region_count")) or 0 for row in regions), default=0)
+    if most <= len(regions):
         return ()
-    message = f"the table announces {max(counts)} regions of this image and holds {len(regions)}"
+    message = f"the table announces {most} regions of this image and holds {len(regions)}"
     shape = Unreadable("unreadable_contour", message)
     return (
         Lesion(lesion_id="lost", kind="finding", label="", shape=shape, source=regions[0].item),

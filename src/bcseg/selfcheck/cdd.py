@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bcseg.cells import whole_number
 from bcseg.pairs import problem_row
 from bcseg.selfcheck.archive import Archive
 from bcseg.selfcheck.report import SelfCheck
@@ -17,9 +18,9 @@ def check(archive: Archive) -> SelfCheck:
             continue
         for row in archive.table(name).rows:
             image_id = row.raw("filename").rsplit(".", 1)[0].strip().upper()
-            cell = row.get("file_size")
-            if cell.isdigit() and image_id in images:
-                stored.setdefault(image_id, (int(cell), row.item))
+            size = whole_number(row.get("file_size"))
+            if size is not None and image_id in images:
+                stored.setdefault(image_id, (size, row.item))
     deviations, findings = [], []
     for image_id, (size, item) in sorted(stored.items()):
         there = archive.source.size(images[image_id])

@@ -259,7 +259,7 @@ def _table(rows: Iterable[Sequence[object]]) -> bytes:
 
 def _sheet_row(plan: _Plan, kind: str) -> list[object]:
     """Return a row of the workbook, where a CM image is called CESM."""
-    birads: object = int(plan.birads) if plan.birads.isdigit() else plan.birads
+    birads: object = int(plan.birads) if plan.birads.isdecimal() else plan.birads
     start = [plan.stem(kind), plan.patient, plan.side, "DM" if kind == "DM" else "CESM"]
     density = "ABCD"[plan.patient % 4] if kind == "DM" else "_"
     end = [plan.view, plan.findings.lower(), 1 + plan.patient % 2, plan.pathology]

@@ -5,11 +5,6 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 
-def whole_number(cell: str) -> int | None:
-    """Return a count; None for a cell that holds none."""
-    return int(cell) if cell.isascii() and cell.isdigit() else None
-
-
 def is_sha256(cell: str) -> bool:
     """Tell whether a cell is a SHA-256 in hexadecimal."""
     return len(cell) == 64 and set(cell) <= set("0123456789abcdef")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bcseg import pairs, raster
 from bcseg.breast import breast_region
+from bcseg.cells import whole_number
 from bcseg.convert import lesion_file
 from bcseg.errors import RecordError
 from bcseg.ignoring import ignore_file, ignore_mask, ignored_lesions
@@ -17,7 +18,6 @@ from bcseg.pairs import Row
 from bcseg.raster import Patch
 from bcseg.record import LESION_KINDS
 from bcseg.verify import workers
-from bcseg.verify.cells import whole_number
 from bcseg.verify.findings import Findings
 from bcseg.verify.lesion_archive import Line
 from bcseg.verify.pair import Context, Pair, Promise, Seen, promises_of
