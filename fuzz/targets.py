@@ -68,9 +68,8 @@ def csv_file(data: bytes) -> None:
         assert read_rows(path, strict=True) == rows
     outline = _texts(table)[:1]
     if outline and len(outline[0]) < 10_000:
-        numbers = [
-            float(word) for word in outline[0].split() if word.isdecimal() and len(word) < 99
-        ]
+        words = [word for word in outline[0].split() if word.isdecimal() and len(word) < 99]
+        numbers = list(map(float, words))
         points = tuple(zip(numbers[::2], numbers[1::2], strict=False))
         if points:
             refuse_too_much([Polygon(points)], SIZE, LIMITS)

@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 LONGEST_ID = 200  # characters
-_MOST_DIGITS = 20  # of a count; Python itself refuses thousands
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -29,11 +28,6 @@ def safe_cell(text: str) -> str:
 def plain_cell(cell: str) -> str:
     """Return the text that `safe_cell` made a cell of."""
     return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell, 1) else cell
-
-
-def whole_number(cell: str) -> int | None:
-    """Return a count; None for a cell that holds none (as "²", or digits by the thousand)."""
-    return int(cell) if cell.isascii() and cell.isdigit() and len(cell) < _MOST_DIGITS else None
 
 
 def is_plain_id(text: str) -> bool:

@@ -33,9 +33,8 @@ from bcseg.adapters.base import (
     sound_rows,
     stem,
 )
-from bcseg.cells import whole_number
 from bcseg.errors import ArchiveError, RecordError
-from bcseg.formats.tables import Row, Table, read_csv, read_xlsx
+from bcseg.formats.tables import Row, Table, read_csv, read_xlsx, whole_number
 from bcseg.formats.via import read_shape
 from bcseg.record import (
     Failed,

@@ -29,6 +29,7 @@ from bcseg.limits import (
 
 _DECLARATION = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 _PACKING = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_MOST_DIGITS = 20  # of a count; Python itself refuses thousands
 _UNKNOWN = {"", "nan", "n/a", "na", "none", "null", "removed", "_", "-"}
 
 
@@ -79,6 +80,11 @@ def decode_text(data: bytes, name: str) -> str:
         except UnicodeDecodeError:
             continue
     return data.decode("latin-1")
+
+
+def whole_number(cell: str) -> int | None:
+    """Return a count; None for a cell that holds none (as "²", or digits by the thousand)."""
+    return int(cell) if cell.isascii() and cell.isdigit() and len(cell) < _MOST_DIGITS else None
 
 
 def read_csv(data: bytes, name: str, *, delimiter: str = "") -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bcseg.cells import whole_number
+from bcseg.formats.tables import whole_number
 from bcseg.pairs import problem_row
 from bcseg.selfcheck.archive import Archive
 from bcseg.selfcheck.report import SelfCheck

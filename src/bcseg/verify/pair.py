@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from bcseg.cells import whole_number
 from bcseg.convert import lesion_file
+from bcseg.formats.tables import whole_number
 from bcseg.ignoring import ignore_file, ignored_lesions
 from bcseg.pairs import Row
 from bcseg.verify.cells import is_safe_name, is_sha256

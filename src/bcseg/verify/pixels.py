@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from bcseg import pairs, raster
 from bcseg.breast import breast_region
-from bcseg.cells import whole_number
 from bcseg.convert import lesion_file
 from bcseg.errors import RecordError
+from bcseg.formats.tables import whole_number
 from bcseg.ignoring import ignore_file, ignore_mask, ignored_lesions
 from bcseg.pairs import Row
 from bcseg.raster import Patch

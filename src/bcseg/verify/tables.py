@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bcseg import pairs
-from bcseg.cells import plain_cell, whole_number
+from bcseg.cells import plain_cell
+from bcseg.formats.tables import whole_number
 from bcseg.pairs import UNREADABLE, PairsFolder, Row
 from bcseg.verify.cells import is_safe_name, is_sha256
 from bcseg.verify.findings import Findings, reason
