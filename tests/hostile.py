@@ -120,6 +120,18 @@ def tiff(**options: object) -> bytes:
     return stream.getvalue()
 
 
+def tiff_of_two_widths(second: int) -> bytes:
+    """A TIFF whose last element of its directory is the width once more."""
+    data = bytearray(tiff())
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
+        tags = file.pages[0].tags
+        last = max(tags, key=lambda tag: tag.offset)
+        data[last.offset : last.offset + 12] = struct.pack(
+            "<HHII", tags["ImageWidth"].code, 4, 1, second
+        )
+    return bytes(data)
+
+
 def claims_tiff(rows: int, columns: int) -> bytes:
     data = bytearray(tiff())
     with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:

@@ -384,6 +384,20 @@ def test_names_of_every_sort_in_a_zip(tmp_path):
     assert len(source.refused) == 3
 
 
+def test_a_name_before_the_data_of_a_member_that_is_not_utf8(tmp_path):
+    """The directory of the zip is sound: the member is listed, and cannot be read."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("é.png", b"1")
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[30] = 0xFF  # the local header comes first, its name after 30 bytes
+    (tmp_path / "a.zip").write_bytes(data)
+    source = open_source(tmp_path / "a.zip")
+    assert source.names() == ("é.png",)
+    with pytest.raises(RecordError) as caught:
+        read(source, "é.png")
+    assert caught.value.code == "unreadable"
+
+
 def test_a_name_that_is_not_utf8_in_a_zip(tmp_path):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -482,6 +496,11 @@ def test_bombs_inside_images_are_not_unpacked(tmp_path):
     *said, grown = done.stdout.splitlines()
     assert int(grown) < 200 << 10, done.stdout
     assert sum("rle_" in line for line in said) == 3
+
+
+def test_a_tiff_of_two_widths_has_one_size():
+    data = hostile.tiff_of_two_widths(7)
+    assert image_size(data, "x") == decode(data, "x").size == (64, 48)
 
 
 @pytest.mark.parametrize("big", [False, True])

@@ -511,7 +511,8 @@ def _tiff_size(stream: BinaryIO, name: str) -> Size:
         for tag, kind, number, value in struct.iter_unpack(order + entry, whole):
             code = _TIFF_WHOLE_NUMBERS.get(kind, "")
             if tag in (_TIFF_WIDTH, _TIFF_LENGTH) and code and number == 1:
-                (sides[tag],) = struct.unpack_from(order + code, value)
+                # of two, the first: the one that tifffile takes
+                sides.setdefault(tag, *struct.unpack_from(order + code, value))
         return sides[_TIFF_LENGTH], sides[_TIFF_WIDTH]
 
 

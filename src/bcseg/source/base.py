@@ -62,6 +62,7 @@ READ_ERRORS = (
     zipfile.BadZipFile,
     NotImplementedError,
     RuntimeError,
+    UnicodeDecodeError,  # a name before a member's data that is not the UTF-8 it says it is
     zlib.error,
     lzma.LZMAError,
     MemoryError,
