@@ -221,7 +221,10 @@ def test_a_damaged_workbook_is_an_error_that_names_it():
         except RecordError as error:
             errors.append((error.code, error.where))
     assert len(errors) > 100
-    assert set(errors) == {("unreadable_table", "book.xlsx")}
+    # a workbook holds the time at which it was made: where the damage hits differs from run to run,
+    # and a size that it enlarges is too large
+    assert {("unreadable_table", "book.xlsx")} <= set(errors)
+    assert set(errors) <= {("unreadable_table", "book.xlsx"), ("too_large", "book.xlsx")}
 
 
 # ------------------------------------------------------------------------------ .xls
