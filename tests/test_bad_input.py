@@ -641,6 +641,28 @@ def test_a_source_that_goes_away(refactor, meanwhile, tmp_path, emptied, dataset
     assert content(folder) == content(finished(dataset))
 
 
+def test_a_source_that_goes_away_takes_no_earlier_pair_along(refactor, meanwhile, tmp_path):
+    """Only `--prune` deletes: pairs that were to be made again stay until they are."""
+    source = copy_of("inbreast", tmp_path / "source")
+    code, folder, _, _ = refactor("inbreast", source)
+    assert code == 0
+    for image in source.rglob("*.dcm"):
+        os.utime(image, (1, 1))  # another file, for all that anybody knows
+    second = rows(folder, "records.csv")[1]
+    meanwhile(second["source_image"], lambda: source.rename(tmp_path / "away"))
+    before = rows(folder, "records.csv")
+    code, _, _, err = refactor("inbreast", source)
+    assert code == 1
+    assert "the source went away" in err
+    assert rows(folder, "records.csv") == before
+    assert set(codes(folder)["not_reached"]) >= {row["record_id"] for row in before[1:]}
+    assert len(pictures(folder)) == 2 * len(before)
+    (tmp_path / "away").rename(source)
+    code, _, out, _ = refactor("inbreast", source, "--json")
+    assert (code, json.loads(out)["fresh"]) == (0, len(before) - 1)
+    assert content(folder) == content(finished("inbreast"))
+
+
 # ------------------------------------------------------------------------------ bugs, crashes
 
 

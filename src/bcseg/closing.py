@@ -183,7 +183,8 @@ def told_apart(state: State) -> dict[str, Outcome]:
         outcome.items = failure.items
         apart[record_id] = outcome
     for record_id, code in state.unreached.items():
-        apart[record_id] = _unreached(state, record_id, code)
+        if record_id not in state.stale:
+            apart[record_id] = unreached(state, record_id, code)
     return apart
 
 
@@ -206,7 +207,8 @@ def _gone(state: State, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _unreached(state: State, record_id: str, code: str) -> Outcome:
+def unreached(state: State, record_id: str, code: str) -> Outcome:
+    """Return the outcome of a record whose turn did not come: `limit`, or `not_reached`."""
     record = state.records[record_id]
     fate: Fate = "left_out" if code == "limit" else "failed"
     outcome = Outcome(record_id, fate, code, items=unprocessed_items(record, fate, code))

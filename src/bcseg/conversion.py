@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from copy import copy
 from dataclasses import replace
@@ -11,21 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from bcseg import adapters, convert, dask_cluster, executors, plan
-from bcseg.closing import Tables, add_index_rows, finish, summarise, with_table_hash
+from bcseg.closing import (
+    Tables,
+    add_index_rows,
+    finish,
+    summarise,
+    unreached,
+    with_table_hash,
+)
 from bcseg.cloud import is_cloud
 from bcseg.convert import check_source, start_worker, work_on
-from bcseg.errors import SourceGone
+from bcseg.errors import RecordError, SourceGone
+from bcseg.formats.images import decode
 from bcseg.interrupts import stop_if_asked, uninterrupted
 from bcseg.ledger import unprocessed_items
 from bcseg.lock import lock_path
 from bcseg.outcome import Job, Outcome
 from bcseg.pairs import FORMAT, remove_pair
+from bcseg.png import pixels_sha256
 from bcseg.record import Record
 from bcseg.run import Run, State, Summary
 from bcseg.settings import Settings
 from bcseg.shards import at_work
 from bcseg.source import UNPACKED, open_source
-from bcseg.store import remove_parts
+from bcseg.store import file_sizes, remove_parts
 
 __all__ = ["Run", "Summary", "refactor", "survey"]
 
@@ -113,9 +122,38 @@ def _work(state: State, job: Job, cluster: _Cluster | None) -> None:
             _journal(state, record, outcome)
             state.run.progress(done, total)
             stop_if_asked()
-    for record_id in state.unreached:  # workers may have been ahead
-        state.journal.forget(record_id)
+    _leave_unreached(state)
+
+
+def _leave_unreached(state: State) -> None:
+    """Keep earlier pairs of records that the source did not stay for; forget the others."""
+    if not state.unreached:
+        return
+    size_of = file_sizes(state.folder)
+    for record_id, code in state.unreached.items():
+        if code == "not_reached" and _is_as_journalled(state, record_id, size_of):
+            state.stale[record_id] = unreached(state, record_id, code)
+            continue
+        state.journal.forget(record_id)  # workers may have been ahead
         remove_pair(state.folder, record_id)
+
+
+def _is_as_journalled(state: State, record_id: str, size_of: Callable[[str], int]) -> bool:
+    """Tell whether an earlier run's pair is still there, untouched by workers that were ahead."""
+    entry = state.journal.get(record_id)
+    if entry is None or entry["fate"] != "written":
+        return False
+    row = entry["row"]
+    if any(size_of(name) != size for name, size in entry["written"].items()):
+        return False
+    try:
+        return all(
+            pixels_sha256(decode((state.folder / row[part]).read_bytes(), part).pixels)
+            == row[f"{part}_sha256"]
+            for part in ("image", "mask")
+        )
+    except (OSError, RecordError):
+        return False
 
 
 def _up_to_limit(state: State) -> Iterator[Record]:
