@@ -1,6 +1,6 @@
 """Fuzz every reader in turn, and print what came of it.
 
-`python run.py --minutes 30 [--target dicom ...] [--folder fuzz/corpora]`: exit code 1 with a
+`python run.py --minutes 30 [--target dicom --target zip] [--folder fuzz/corpora]`: exit code 1 with a
 finding. Corpora stay in the folder, so that the next run goes on from them; findings lie beside.
 """
 
