@@ -1,7 +1,7 @@
 """Fuzz every reader in turn, and print what came of it.
 
-`python run.py --minutes 30 [--target dicom --target zip] [--folder fuzz/corpora]`: exit code 1 with a
-finding. Corpora stay in the folder, so that the next run goes on from them; findings lie beside.
+`python run.py --minutes 30 [--target dicom --target zip] [--folder fuzz/corpora]`: exit code 1 with
+a finding. Corpora stay in the folder: the next run goes on from them; findings lie beside.
 """
 
 from __future__ import annotations
