@@ -14,6 +14,7 @@ import pytest
 
 import killing
 from archives import bcseg, content
+from bcseg import interrupts
 from crashing import KINDS, own_scenes
 from killing import Killer, some_kills
 from running import needs_proc
@@ -137,3 +138,10 @@ def test_a_run_with_nothing_to_do_never_withdraws_the_tables(tmp_path, monkeypat
     assert bcseg(*scene.words(out, "-j", 1)) == 0
     monkeypatch.setattr("bcseg.pairs.withdraw_tables", lambda _: pytest.fail("withdrawn"))
     assert bcseg(*scene.words(out, "-j", 1)) == 0
+
+
+def test_an_interrupt_of_a_command_is_forgotten_when_it_has_ended():
+    """A program that calls bcseg again after one was interrupted is not stopped by that."""
+    with pytest.raises(KeyboardInterrupt), interrupts.ended_by_signals():
+        signal.raise_signal(signal.SIGINT)
+    interrupts.stop_if_asked()

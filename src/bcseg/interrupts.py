@@ -27,8 +27,11 @@ def stop_if_asked() -> None:
 def ended_by_signals() -> Generator[None, None, None]:
     """Have SIGTERM end the program as Ctrl-C does, and remember that either came."""
     _asked.clear()
-    with _handled(_interrupt):
-        yield
+    try:
+        with _handled(_interrupt):
+            yield
+    finally:
+        _asked.clear()  # whoever calls bcseg from Python goes on
 
 
 @contextlib.contextmanager

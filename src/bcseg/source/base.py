@@ -77,9 +77,8 @@ def read(source: Source, name: str) -> bytes:
         raise _too_large(name, size, most)
     try:
         with source.open(name) as file:
-            data = file.read(
-                size + 1
-            )  # not `most`: so much memory would be fetched from the system
+            # not up to `most`: that much memory would be fetched from the system
+            data = file.read(size + 1)
             if len(data) > size:  # it has grown, or is larger than a zip file says
                 data += file.read(most - size)
     except READ_ERRORS as error:
