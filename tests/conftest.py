@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -45,12 +46,15 @@ def _few_processes():
 def run(capsys):
     """Run the command line as a user would; return its exit code and what it printed."""
     from bcseg.cli import main
+    from bcseg.errors import EXIT_BUG
 
     def command(*args: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stop:
             main([str(arg) for arg in args])
         printed = capsys.readouterr()
         code = stop.value.code
+        if code == EXIT_BUG:  # pytest shows it where a test fails
+            traceback.print_exception(stop.value)
         return (0 if code is None else int(code)), printed.out, printed.err
 
     return command

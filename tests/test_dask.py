@@ -235,13 +235,30 @@ def test_a_file_that_is_no_scheduler_file(run, tmp_path):
 
 
 def test_a_cluster_without_workers(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(dask_cluster, "CONNECT", 0.5)
+    monkeypatch.setattr(dask_cluster, "FIRST", 0.5)
     empty = Processes(tmp_path)
     empty.schedule()
     try:
         assert "has no workers" in refused(run, tmp_path, empty.address)
     finally:
         empty.end()
+
+
+def test_a_scheduler_that_dies_during_the_checks(run, tmp_path, monkeypatch):
+    dying = Processes(tmp_path)
+    dying.schedule()
+    wait = distributed.Client.wait_for_workers
+
+    def wait_in_vain(client, *words, **more):
+        dying.end()
+        return wait(client, *words, **more)
+
+    monkeypatch.setattr(distributed.Client, "wait_for_workers", wait_in_vain)
+    monkeypatch.setattr(dask_cluster, "CONNECT", 3)
+    words = ("refactor", "inbreast", original("inbreast"), "-o", tmp_path / "out")
+    code, out, err = run(*words, "--dask", dying.address)
+    assert (code, out) == (1, ""), err
+    assert "the Dask cluster went away" in err
 
 
 def test_workers_without_bcseg_or_with_another_version(cluster, run, tmp_path):

@@ -35,7 +35,8 @@ R = TypeVar("R")
 _PLUGIN = "bcseg-"  # begins the name of a run's plugin
 _AHEAD = 4  # items in flight for each thread of the cluster: bounds the memory of the parent
 _NAMED = 5  # workers that a message names
-CONNECT = 10.0  # seconds for the scheduler to answer, and for the first worker to be there
+CONNECT = 10.0  # seconds for the scheduler to answer
+FIRST = 10.0  # seconds for the first worker to be there
 SHARED = 5.0  # seconds until a file written elsewhere must be visible
 GONE = 5.0  # seconds until the scheduler knows that a worker is dead
 LOOK = 5.0  # seconds between two looks at a cluster that gives no result
@@ -181,6 +182,22 @@ async def _leave(token: str) -> None:
 # ------------------------------------------------------------------------------ in the parent
 
 
+def _cluster_lost() -> ClusterLost:
+    return ClusterLost(
+        "the Dask cluster went away",
+        hint="start it anew and run the same command: what is finished is kept",
+    )
+
+
+@contextlib.contextmanager
+def _talking() -> Generator[None, None, None]:
+    """Talk to the scheduler; raises ClusterLost if it does not answer any more."""
+    try:
+        yield
+    except _LOST as error:
+        raise _cluster_lost() from error
+
+
 @contextlib.contextmanager
 def connected(
     address: str, task: Task[T, C, R], say: Callable[[str], None] = lambda line: None
@@ -251,13 +268,6 @@ def _register(client: Any, plugin: Any, name: str) -> None:
         time.sleep(0.1)
 
 
-def _cluster_lost() -> ClusterLost:
-    return ClusterLost(
-        "the Dask cluster went away",
-        hint="start it anew and run the same command: what is finished is kept",
-    )
-
-
 def _client(address: str) -> Any:
     try:
         import distributed
@@ -278,10 +288,13 @@ def _client(address: str) -> Any:
         ) from error
 
 
+@_talking()
 def _refuse_without_workers(client: Any, address: str) -> None:
+    from distributed.exceptions import WorkerStartTimeoutError
+
     try:
-        client.wait_for_workers(1, timeout=CONNECT)
-    except TimeoutError:
+        client.wait_for_workers(1, timeout=FIRST)
+    except WorkerStartTimeoutError:
         raise UsageError(
             f"the cluster at {address} has no workers",
             hint=f"dask worker {address} --nworkers -1 --nthreads 1; in a script, "
@@ -289,6 +302,7 @@ def _refuse_without_workers(client: Any, address: str) -> None:
         ) from None
 
 
+@_talking()
 def _refuse_other_versions(client: Any) -> None:
     """Refuse a scheduler or workers with another Python or bcseg than the parent."""
 
@@ -316,6 +330,7 @@ def _refuse_other_versions(client: Any) -> None:
             )
 
 
+@_talking()
 def _answers(client: Any, function: Callable[..., str], *arguments: Any) -> dict[str, Any]:
     """Return what each worker answers, or raises; one that dies meanwhile is none of them."""
     said = client.run(function, *arguments, on_error="return")
@@ -379,7 +394,8 @@ class Cluster(Generic[T, R]):
     def threads(self) -> int:
         """How many items the cluster does at once, as of a moment ago."""
         if time.monotonic() - self._looked >= LOOK:
-            self._threads = sum(self._client.nthreads().values())
+            with _talking():
+                self._threads = sum(self._client.nthreads().values())
             self._looked = time.monotonic()
         return self._threads
 
@@ -462,9 +478,7 @@ class Cluster(Generic[T, R]):
 
     def _count(self) -> int:
         """Return how many workers there are; raises ClusterLost if the scheduler is gone."""
-        try:
-            if self._client.status == "running":
-                return len(self._client.nthreads())
-        except _LOST:
-            pass
-        raise _cluster_lost()
+        if self._client.status != "running":
+            raise _cluster_lost()
+        with _talking():
+            return len(self._client.nthreads())
