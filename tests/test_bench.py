@@ -74,6 +74,14 @@ def test_every_figure_is_measured_and_written(bench, plan, tmp_path, monkeypatch
     assert plots == ["performance-bare.svg", "performance-many.svg"]
 
 
+def test_the_breakdown_names_functions_that_there_are(bench):
+    case = importlib.import_module("performance.case")
+    source = BENCH.parent / "src" / "bcseg"
+    for label, module, function in case.SHOWN:
+        texts = [path.read_text() for path in source.rglob(module)]
+        assert any(f"def {function}(" in text for text in texts), label
+
+
 @pytest.mark.parametrize("dataset", ["inbreast", "cdd"])
 def test_the_naive_script_makes_the_same_images(bench, plan, tmp_path, dataset):
     archives = importlib.import_module("performance.archives")

@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import json
+import pickle
+from array import array
+from itertools import chain
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bcseg import raster
 from bcseg.errors import RecordError
 from bcseg.formats.via import read_shape
 from bcseg.limits import DEFAULT
-from bcseg.record import Circle, Dots, Ellipse, Polygon, Polyline
+from bcseg.record import Circle, Dots, Ellipse, Points, Polygon, Polyline
 
 
 def shape(**cell):
     return read_shape(json.dumps(cell), "regions.csv#3")
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(st.tuples(numbers, numbers)), st.slices(5))
+def test_points_are_a_tuple_of_points(pairs, cut):
+    packed = Points(array("d", chain(*pairs)))
+    assert packed == tuple(pairs)
+    assert tuple(pairs) == packed
+    assert hash(packed) == hash(tuple(pairs))
+    assert len(packed) == len(pairs)
+    assert packed[cut] == tuple(pairs)[cut]
+    assert [packed[place] for place in range(-len(pairs), len(pairs))] == pairs * 2
+    assert np.array_equal(np.array(packed), np.array(pairs).reshape(-1, 2))
+    assert pickle.loads(pickle.dumps(packed)) == packed
+    with pytest.raises(IndexError):
+        packed[len(pairs)]
 
 
 def test_a_circle_as_the_published_table_has_it():

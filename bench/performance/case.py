@@ -105,7 +105,7 @@ SHOWN = (
     ("reading the source, its SHA-256", "work.py", "read"),
     ("decoding", "images.py", "decode"),
     ("outlines drawn", "raster.py", "draw"),
-    ("preset", "preprocess.py", "preprocess"),
+    ("preset", "preprocessing.py", "preprocess"),
     ("writing the files", "store.py", "write_pair"),
     ("run lengths of lesions", "raster.py", "rle_counts"),
 )  # what is shown, module, function: none is called inside another

@@ -37,9 +37,11 @@ def is_plain_id(text: str) -> bool:
 
 def table_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> bytes:
     """Return rows as UTF-8 CSV with these columns, each cell safe in a spreadsheet."""
-    text = io.StringIO(newline="")
+    table = io.BytesIO()
+    # half a surrogate pair, which JSON can hold and UTF-8 cannot, is written as \\udXXX
+    text = io.TextIOWrapper(table, "utf-8", "backslashreplace", newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows({name: safe_cell(cell) for name, cell in row.items()} for row in rows)
-    # half a surrogate pair, which JSON can hold and UTF-8 cannot, is written as \\udXXX
-    return text.getvalue().encode(errors="backslashreplace")
+    text.flush()
+    return table.getvalue()

@@ -250,10 +250,9 @@ def content_sha256(folder: Path) -> str:
     """Return the hash of a pairs folder's content: its tables, which hold the pixel hashes."""
     digest = hashlib.sha256()
     for name in (*COLUMNS, ARCHIVE):
-        data = (folder / name).read_bytes()
-        if name == ARCHIVE:
-            data = gzip.decompress(data)
-        digest.update(f"{name} {hashlib.sha256(data).hexdigest()}\n".encode())
+        table = io.BytesIO((folder / name).read_bytes())
+        with gzip.GzipFile(fileobj=table) if name == ARCHIVE else table as file:
+            digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
 
 

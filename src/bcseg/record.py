@@ -8,9 +8,11 @@ Nothing in bcseg uses any other convention: a format that does is converted wher
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from itertools import chain
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,11 +54,50 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 # ---------------------------------------------------------------------------------- shapes
 
 
+class Points(Sequence[Point]):
+    """A tuple of points in a sixth of its memory: an index may hold a million of them."""
+
+    __slots__ = ("_coordinates",)
+
+    def __init__(self, coordinates: array[float]) -> None:
+        """Take x, y, x, y, ... as C doubles."""
+        self._coordinates = coordinates
+
+    def __len__(self) -> int:
+        return len(self._coordinates) // 2
+
+    @overload
+    def __getitem__(self, place: int) -> Point: ...
+    @overload
+    def __getitem__(self, place: slice) -> Points: ...
+    def __getitem__(self, place: int | slice) -> Point | Points:
+        if isinstance(place, slice):
+            return Points(array("d", chain.from_iterable(tuple(self)[place])))
+        first = 2 * range(len(self))[place]
+        return self._coordinates[first], self._coordinates[first + 1]
+
+    def __iter__(self) -> Iterator[Point]:
+        each = iter(self._coordinates)
+        return zip(each, each, strict=True)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self._coordinates, dtype).reshape(-1, 2)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Points | tuple) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
 @dataclass(frozen=True, slots=True)
 class Polygon:
     """An outline; the last point joins the first. `closed`: the source says that it is closed."""
 
-    points: tuple[Point, ...]
+    points: Sequence[Point]
     closed: bool = True
 
 
@@ -68,7 +109,7 @@ class Spline:
     straight polygon fits it better, the polygon is meant.
     """
 
-    points: tuple[Point, ...]
+    points: Sequence[Point]
     stored_area_cm2: float = 0.0
 
 
@@ -79,7 +120,7 @@ class CornerLine:
     `side`: the image border on which the corner lies, "L" = column 0, "R" = the last column.
     """
 
-    points: tuple[Point, ...]
+    points: Sequence[Point]
     side: Literal["L", "R"]
 
 
@@ -87,7 +128,7 @@ class CornerLine:
 class Polyline:
     """An open line; of three or more points it is closed by a straight segment and filled."""
 
-    points: tuple[Point, ...]
+    points: Sequence[Point]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +155,7 @@ class Circle:
 class Dots:
     """Single points, each marking its pixel."""
 
-    points: tuple[Point, ...]
+    points: Sequence[Point]
 
 
 @dataclass(frozen=True, slots=True)

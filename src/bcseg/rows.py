@@ -165,4 +165,6 @@ def archive_line(
         return line | {"raster": {"size": list(image.size), "counts": counts}}
     # not `asdict`: it copies thousands of points one by one, a tenth of all the time of a pair
     shape = {part.name: getattr(lesion.shape, part.name) for part in fields(lesion.shape)}
+    if "points" in shape:
+        shape["points"] = list(shape["points"])
     return line | {"shape": shape}

@@ -14,7 +14,7 @@ from typing import Any
 from bcseg.errors import RecordError
 from bcseg.formats.points import points_of
 from bcseg.limits import DEFAULT, Limits
-from bcseg.record import Circle, Dots, Ellipse, Point, Polygon, Polyline, Shape
+from bcseg.record import Circle, Dots, Ellipse, Points, Polygon, Polyline, Shape
 
 
 def read_shape(text: str, where: str, limits: Limits = DEFAULT) -> Shape | None:
@@ -54,7 +54,7 @@ def read_shape(text: str, where: str, limits: Limits = DEFAULT) -> Shape | None:
             raise _bad("unknown shape", where)
 
 
-def _points(cell: dict[str, Any], where: str, limits: Limits) -> tuple[Point, ...]:
+def _points(cell: dict[str, Any], where: str, limits: Limits) -> Points:
     xs, ys = cell.get("all_points_x"), cell.get("all_points_y")
     if not isinstance(xs, list) or not isinstance(ys, list) or not xs:
         raise _bad("the shape has no points", where)

@@ -13,6 +13,8 @@ from bcseg.errors import ArchiveError, RecordError
 from bcseg.limits import DEFAULT, DEPTH, Limits
 from bcseg.source.base import printable, reason, source_gone, too_many, unreadable
 
+_Status = tuple[int, int]  # size in bytes, modification time in nanoseconds
+
 
 class FolderSource:
     """The files below a folder. Links that lead out of it are refused, not followed.
@@ -30,7 +32,7 @@ class FolderSource:
         self._resolved: Path | None = None  # the location without links
         self._checked = ""  # the last name that was found to lie inside
         self._limits = limits
-        self._files: dict[str, os.stat_result] | None = None
+        self._files: dict[str, _Status] | None = None
         self._refused = list(refused)
 
     def __getstate__(self) -> tuple[Path, Limits]:
@@ -60,7 +62,7 @@ class FolderSource:
         """Names of all regular files, sorted."""
         return tuple(self._listing())
 
-    def _listing(self) -> dict[str, os.stat_result]:
+    def _listing(self) -> dict[str, _Status]:
         if self._files is None:
             try:
                 files = dict(islice(self._walk(), self._limits.members + 1))
@@ -76,7 +78,7 @@ class FolderSource:
             self._refused.sort()
         return self._files
 
-    def _walk(self) -> Iterator[tuple[str, os.stat_result]]:
+    def _walk(self) -> Iterator[tuple[str, _Status]]:
         """Yield the files of all folders; what is not read goes to `_refused`."""
         folders = [""]
         while folders:
@@ -90,7 +92,7 @@ class FolderSource:
                     elif entry.is_dir():
                         folders.append(name + "/")
                     else:
-                        yield name, entry.stat()
+                        yield name, _status(entry.stat())
                     if len(self._refused) > self._limits.members:
                         raise too_many(self._location, self._limits.members)
 
@@ -123,22 +125,22 @@ class FolderSource:
             self._checked = name
         return path
 
-    def _stat(self, name: str) -> os.stat_result:
+    def _stat(self, name: str) -> _Status:
         if self._files is not None and name in self._files:
             return self._files[name]
         try:
-            return self._path(name).stat()
+            return _status(self._path(name).stat())
         except OSError as error:
             raise unreadable(self, name, error) from error
 
     def size(self, name: str) -> int:
         """Size of a file in bytes."""
-        return self._stat(name).st_size
+        return self._stat(name)[0]
 
     def stamp(self, name: str) -> str:
         """Size and modification time in nanoseconds."""
-        status = self._stat(name)
-        return f"{status.st_size}:{status.st_mtime_ns}"
+        size, modified = self._stat(name)
+        return f"{size}:{modified}"
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading; raises RecordError if that cannot be done."""
@@ -159,6 +161,10 @@ class FolderSource:
         except OSError:
             pass
         raise source_gone(self._location)
+
+
+def _status(found: os.stat_result) -> _Status:
+    return found.st_size, found.st_mtime_ns  # of its twenty numbers, for each of many files
 
 
 def _exists(path: Path) -> bool:
