@@ -16,7 +16,7 @@ PACKAGE = Path(bcseg.__file__).parent
 LAYERS = """
 errors interrupts text limits cells
 record cloud source lock store remote executors dask_cluster png memory
-formats spline breast raster transform preprocessing
+formats spline morphology breast raster transform preprocessing
 adapters
 masks settings pairs
 outcome

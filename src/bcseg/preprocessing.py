@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from bcseg.breast import breast_region, film_parts, largest_part
 from bcseg.errors import RecordError, UsageError
+from bcseg.morphology import eroded_dilated
 from bcseg.raster import Patch
 from bcseg.record import Image, Size
 from bcseg.transform import Crop, Flip, Pad, Resize, Step, Transform
@@ -536,11 +537,9 @@ def _classic_region(pixels: Pixels) -> tuple[NDArray[np.uint8], Boxed, NDArray[n
     reached = np.greater_equal(pixels, pixels.dtype.type(first)).view(np.uint8)
     # what lies further from all that is bright than a dilation reaches stays zero: left out
     box = _grown_box(reached, 2 * _CLASSIC_KERNEL)
-    reached = reached[box]
-    # to open and then to dilate is to erode by 23 and to dilate by 23 + 22
-    eroded = cv2.erode(reached, np.ones((_CLASSIC_KERNEL,) * 2, np.uint8))
-    widened = cv2.dilate(eroded, np.ones((2 * _CLASSIC_KERNEL - 1,) * 2, np.uint8))
-    region = largest_part(widened.view(np.uint8), 255)
+    # to open and then to dilate is to erode once and to dilate twice
+    widened = eroded_dilated(reached[box], _CLASSIC_KERNEL // 2, 2 * (_CLASSIC_KERNEL // 2))
+    region = largest_part(widened, 255)
     if not cv2.countNonZero(region):
         return _NOWHERE
     _, brightest, _, _ = cv2.minMaxLoc(pixels[box], mask=region)
