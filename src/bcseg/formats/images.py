@@ -449,7 +449,8 @@ def _decode_jpeg(data: bytes, name: str, max_pixels: int) -> Image:
         import imagecodecs
 
         with reading(name, "JPEG"):
-            return _image(imagecodecs.jpeg8_decode(data))
+            pixels = imagecodecs.jpeg8_decode(data)
+        return _image(_of_frame(pixels, frame, name))
     with reading(name, "JPEG"), _pillow(data, "JPEG") as image:
         return _image(_pixels_of(image, name, tolerance=JPEG_COLOUR_TOLERANCE))
 
@@ -479,9 +480,14 @@ def _decode_lossless_jpeg(data: bytes, frame: JpegFrame, name: str) -> Image:
         ) from error
     with reading(name, "JPEG"):
         pixels = imagecodecs.jpegsof3_decode(data)
+    return Image(pixels=_of_frame(pixels, frame, name), bits_stored=frame.precision)
+
+
+def _of_frame(pixels: NDArray[Any], frame: JpegFrame, name: str) -> NDArray[Any]:
+    """Return decoded pixels; raises RecordError if they are not as many as was announced."""
     if pixels.shape != (frame.rows, frame.columns):
         raise RecordError(f"the JPEG data hold {pixels.shape} values", where=name)
-    return Image(pixels=pixels, bits_stored=frame.precision)
+    return pixels
 
 
 # ---------------------------------------------------------------------------- TIFF
