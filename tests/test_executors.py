@@ -141,7 +141,8 @@ def test_a_stopped_run_leaves_no_worker():
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has jobs behind it ignore it
 sys.path.insert(0, {folder!r})
 from test_executors import run
 if __name__ == "__main__" or {guard} is False:
