@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bcseg.record import Size
 
 Pixels = NDArray[Any]
+Outline = NDArray[Any]  # int32 points (n, 1, 2), as OpenCV has them
 Box = tuple[int, int, int, int]  # top, left, height, width
 Loose = tuple[int, int, NDArray[np.bool_]]  # top, left, and the pixels in their box
 
@@ -113,13 +114,19 @@ def _loose(overview: _Overview) -> Loose | None:
     return _enlarged_box(grown, overview)
 
 
-def largest_part(mask: NDArray[np.uint8], value: int = 1) -> NDArray[np.uint8]:
-    """Return the outer contour of the largest contour area, filled; the first of equals."""
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+def largest_part(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the inside of `largest_outline`, 0 or 1."""
     filled = np.zeros(mask.shape, np.uint8)
-    if contours:
-        cv2.drawContours(filled, [max(contours, key=cv2.contourArea)], -1, value, cv2.FILLED)
+    outline = largest_outline(mask)
+    if outline is not None:
+        cv2.drawContours(filled, [outline], -1, 1, cv2.FILLED)
     return filled
+
+
+def largest_outline(mask: NDArray[np.uint8]) -> Outline | None:
+    """Return the outer contour of the largest contour area, the first of equals; None if empty."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return max(contours, key=cv2.contourArea, default=None)
 
 
 def _overview(pixels: Pixels) -> _Overview | None:

@@ -30,14 +30,22 @@ def eroded_dilated(marked: NDArray[Any], erode_by: int, dilate_by: int) -> NDArr
         raise ValueError(f"a reach of {erode_by} or {dilate_by} is not from 0 to {LARGEST_REACH}")
     columns = marked.shape[1]
     words = -(-(columns + max(erode_by, dilate_by)) // _BITS)
-    image = _packed(np.ones((1, columns), np.bool_), words)
     # to erode is to dilate what is not set; beyond the border nothing is missing
-    eroded = ~_dilated(_packed(marked == 0, words), erode_by) & image
-    bits = _dilated(eroded, dilate_by).view(np.uint8)
+    missing = _dilated(_inverted(_packed(marked, words), columns), erode_by)
+    bits = _dilated(_inverted(missing, columns), dilate_by).view(np.uint8)
     return np.unpackbits(bits, axis=1, count=columns, bitorder="little")
 
 
-def _packed(marked: NDArray[np.bool_], words: int) -> Words:
+def _inverted(mask: Words, columns: int) -> Words:
+    """Return what a mask of so many columns leaves out; what follows them becomes empty."""
+    out = ~mask
+    last, bits = divmod(columns, _BITS)
+    out[:, last : last + 1] &= np.uint64((1 << bits) - 1)
+    out[:, last + 1 :] = 0
+    return out
+
+
+def _packed(marked: NDArray[Any], words: int) -> Words:
     """Return each row as so many words; the lowest bit is the first column."""
     out = np.zeros((marked.shape[0], words * _BITS // 8), np.uint8)
     bits = np.packbits(marked, axis=1, bitorder="little")
@@ -46,21 +54,23 @@ def _packed(marked: NDArray[np.bool_], words: int) -> Words:
 
 
 def _dilated(mask: Words, reach: int) -> Words:
-    """Return the mask dilated by a square; its last `reach` columns are empty.
+    """Return the mask, whose last `reach` columns are empty, dilated by a square.
 
-    Moved to the right by `reach` and joined with all that follows within the window, in columns
-    and then in rows: this is the same as a window around each pixel.
+    The rows are taken as one line of bits: what a window sees of the row before are its empty
+    columns. The line is moved by `reach` and joined with all that follows within the window; then
+    the same for rows. What the last `reach` columns of the result hold means nothing.
     """
     if not reach:
         return mask
-    rows = np.zeros((mask.shape[0] + 2 * reach, mask.shape[1]), np.uint64)
-    moved = rows[reach : reach + mask.shape[0]]
-    np.left_shift(mask, reach, out=moved)
-    moved[:, 1:] |= mask[:, :-1] >> (_BITS - reach)
+    height, words = mask.shape
+    rows = np.zeros((height + 2 * reach, words), np.uint64)
+    line = rows[reach : reach + height].reshape(-1)
+    np.left_shift(mask.reshape(-1), reach, out=line)
+    line[1:] |= mask.reshape(-1)[:-1] >> (_BITS - reach)
     for step in _doublings(2 * reach + 1):
-        further = moved >> step
-        further[:, :-1] |= moved[:, 1:] << (_BITS - step)
-        moved |= further
+        further = line >> step
+        further[:-1] |= line[1:] << (_BITS - step)
+        line |= further
     for step in _doublings(2 * reach + 1):
         rows = rows[:-step] | rows[step:]
     return rows

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bcseg.breast import breast_region, film_parts, largest_part
+from bcseg.breast import breast_region, film_parts, largest_outline
 from bcseg.errors import RecordError, UsageError
 from bcseg.morphology import eroded_dilated
 from bcseg.raster import Patch
@@ -527,21 +527,26 @@ _NOWHERE = np.zeros((0, 0), np.uint8), (slice(0, 0), slice(0, 0)), np.zeros(0, n
 
 
 def _classic_region(pixels: Pixels) -> tuple[NDArray[np.uint8], Boxed, NDArray[np.uint8]]:
-    """Return the breast region (0 and 255) in a box, that box, and the table of grey values."""
+    """Return the breast region (0 and 255) in its box, that box, and the table of grey values."""
     low, high, _, _ = cv2.minMaxLoc(pixels)
     lowest, highest = int(low), int(high)
     if lowest == highest:
         return _NOWHERE
     shares = np.arange(highest - lowest + 1) / np.float64(highest - lowest)
     first = lowest + int(np.argmax(shares >= _CLASSIC_THRESHOLD))
-    reached = np.greater_equal(pixels, pixels.dtype.type(first)).view(np.uint8)
+    reached = np.greater_equal(pixels, pixels.dtype.type(first))
     # what lies further from all that is bright than a dilation reaches stays zero: left out
-    box = _grown_box(reached, 2 * _CLASSIC_KERNEL)
+    around = _grown_box(reached.view(np.uint8), 2 * _CLASSIC_KERNEL)
     # to open and then to dilate is to erode once and to dilate twice
-    widened = eroded_dilated(reached[box], _CLASSIC_KERNEL // 2, 2 * (_CLASSIC_KERNEL // 2))
-    region = largest_part(widened, 255)
-    if not cv2.countNonZero(region):
+    widened = eroded_dilated(reached[around], _CLASSIC_KERNEL // 2, 2 * (_CLASSIC_KERNEL // 2))
+    outline = largest_outline(widened)
+    if outline is None:
         return _NOWHERE
+    left, top, width, height = cv2.boundingRect(outline)
+    region = np.zeros((height, width), np.uint8)
+    cv2.drawContours(region, [outline], -1, 255, cv2.FILLED, offset=(-left, -top))
+    top, left = top + around[0].start, left + around[1].start
+    box = slice(top, top + height), slice(left, left + width)
     _, brightest, _, _ = cv2.minMaxLoc(pixels[box], mask=region)
     grey = np.rint(shares / shares[int(brightest) - lowest] * 255.0).clip(0.0, 255.0)
     table = np.zeros(256 if pixels.dtype == np.uint8 else 65_536, np.uint8)
