@@ -163,6 +163,6 @@ def _region_flags(cell: str) -> tuple[str, ...] | None:
     drawing = raster.draw(shape, (SIDE, SIDE))
     scores = lesion_scores(drawing.patch, None, (SIDE, SIDE), None)
     if isinstance(shape, Polygon):
-        scores |= annotation_scores({"shape": {"points": shape.points}}, None)
+        scores |= annotation_scores({"shape": {"points": list(shape.points)}}, None)
     scores["self_crossing"] = float(drawing.self_intersecting)
     return flags_of(scores, drawing.geometry)

@@ -256,9 +256,33 @@ def test_a_scheduler_that_dies_during_the_checks(run, tmp_path, monkeypatch):
     monkeypatch.setattr(distributed.Client, "wait_for_workers", wait_in_vain)
     monkeypatch.setattr(dask_cluster, "CONNECT", 3)
     words = ("refactor", "inbreast", original("inbreast"), "-o", tmp_path / "out")
-    code, out, err = run(*words, "--dask", dying.address)
+    try:
+        code, out, err = run(*words, "--dask", dying.address)
+    finally:
+        dying.end()
     assert (code, out) == (1, ""), err
     assert "the Dask cluster went away" in err
+
+
+def test_a_client_that_has_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(dask_cluster, "CONNECT", 2)
+    monkeypatch.setattr(dask_cluster, "LOOK", 0)
+    (tmp_path / "sign").write_text("this run")
+    dying = Processes(tmp_path)
+    dying.schedule()
+    dying.work()
+    try:
+        with dask_cluster.connected(dying.address, task(tmp_path / "sign")) as crew:
+            assert crew.threads == 1
+            dying.end()
+            until(lambda: crew._client.status == "closed")
+            with pytest.raises(dask_cluster.ClusterLost):
+                crew.threads  # noqa: B018
+            monkeypatch.setattr(dask_cluster, "LOOK", 100)
+            with pytest.raises(dask_cluster.ClusterLost):
+                list(crew.run([1, 2], died=str))
+    finally:
+        dying.end()
 
 
 def test_workers_without_bcseg_or_with_another_version(cluster, run, tmp_path):

@@ -31,7 +31,9 @@ def test_points_are_a_tuple_of_points(pairs, cut):
     packed = Points(array("d", chain(*pairs)))
     assert packed == tuple(pairs)
     assert tuple(pairs) == packed
+    assert packed != pairs
     assert hash(packed) == hash(tuple(pairs))
+    assert repr(packed) == repr(tuple(pairs))  # of which the key of a record is made
     assert len(packed) == len(pairs)
     assert packed[cut] == tuple(pairs)[cut]
     assert [packed[place] for place in range(-len(pairs), len(pairs))] == pairs * 2

@@ -190,12 +190,23 @@ def _cluster_lost() -> ClusterLost:
 
 
 @contextlib.contextmanager
-def _talking() -> Generator[None, None, None]:
+def _talking(client: Any) -> Generator[None, None, None]:
     """Talk to the scheduler; raises ClusterLost if it does not answer any more."""
     try:
         yield
     except _LOST as error:
         raise _cluster_lost() from error
+    except _stumbles() as error:
+        if client.status == "running":
+            raise
+        raise _cluster_lost() from error
+
+
+def _stumbles() -> tuple[type[Exception], ...]:
+    """Return what a client raises that has closed itself, having waited for its scheduler."""
+    from distributed import client
+
+    return AttributeError, RuntimeError, getattr(client, "ClosedClientError", RuntimeError)
 
 
 @contextlib.contextmanager
@@ -204,14 +215,17 @@ def connected(
 ) -> Generator[Cluster[T, R], None, None]:
     """Yield the cluster at an address, or of a scheduler file, once its workers are fit.
 
-    Raises UsageError if it cannot be reached, has no workers, or any of them cannot take part.
+    Raises UsageError if it cannot be reached, has no workers, or any of them cannot take part,
+    ClusterLost if it goes away meanwhile.
     """
     client = _client(address)
     try:
-        _refuse_without_workers(client, address)
-        _refuse_other_versions(client)
         sign = task.sign.read_text(encoding="utf-8")
-        _refuse_unfit(client, task, sign)
+        with _talking(client):
+            _refuse_without_workers(client, address)
+            _refuse_other_versions(client)
+            answers = _answers(client, _answer, task, sign)
+        _refuse_unfit(answers, task, sign)
         with _taking_part(client, task, sign) as token:
             yield Cluster(client, token, say)
     finally:
@@ -233,9 +247,9 @@ def _taking_part(client: Any, task: Task[Any, Any, Any], sign: str) -> Generator
     finally:
         if client.status == "running":
             # one after the other: a worker that dies meanwhile must not keep the rest
-            with contextlib.suppress(*_LOST):
+            with contextlib.suppress(ClusterLost), _talking(client):
                 client.unregister_worker_plugin(name)
-            with contextlib.suppress(*_LOST):
+            with contextlib.suppress(ClusterLost), _talking(client):
                 client.run(_leave, token, on_error="ignore")
 
 
@@ -250,7 +264,7 @@ def _forget_killed_runs(client: Any) -> None:
         ours = [name for name in plugins if name.startswith(start)]
         return [name for name in ours if name.partition(" ")[2] not in clients]
 
-    with contextlib.suppress(*_LOST):
+    with contextlib.suppress(ClusterLost), _talking(client):
         for name in client.run_on_scheduler(killed):
             client.unregister_worker_plugin(name)
 
@@ -260,11 +274,12 @@ def _register(client: Any, plugin: Any, name: str) -> None:
     deadline = time.monotonic() + GONE
     while True:
         try:
-            client.register_plugin(plugin, name=name)
+            with _talking(client):
+                client.register_plugin(plugin, name=name)
             return
-        except OSError as error:
+        except ClusterLost:
             if client.status != "running" or time.monotonic() > deadline:
-                raise _cluster_lost() from error
+                raise
         time.sleep(0.1)
 
 
@@ -288,13 +303,10 @@ def _client(address: str) -> Any:
         ) from error
 
 
-@_talking()
 def _refuse_without_workers(client: Any, address: str) -> None:
-    from distributed.exceptions import WorkerStartTimeoutError
-
     try:
         client.wait_for_workers(1, timeout=FIRST)
-    except WorkerStartTimeoutError:
+    except TimeoutError:
         raise UsageError(
             f"the cluster at {address} has no workers",
             hint=f"dask worker {address} --nworkers -1 --nthreads 1; in a script, "
@@ -302,7 +314,6 @@ def _refuse_without_workers(client: Any, address: str) -> None:
         ) from None
 
 
-@_talking()
 def _refuse_other_versions(client: Any) -> None:
     """Refuse a scheduler or workers with another Python or bcseg than the parent."""
 
@@ -330,7 +341,6 @@ def _refuse_other_versions(client: Any) -> None:
             )
 
 
-@_talking()
 def _answers(client: Any, function: Callable[..., str], *arguments: Any) -> dict[str, Any]:
     """Return what each worker answers, or raises; one that dies meanwhile is none of them."""
     said = client.run(function, *arguments, on_error="return")
@@ -353,9 +363,8 @@ def _listed(faults: list[str]) -> str:
     return "\n".join(f"    {fault}" for fault in faults[:_NAMED] + more)
 
 
-def _refuse_unfit(client: Any, task: Task[Any, Any, Any], sign: str) -> None:
-    """Refuse workers that see another output folder, or cannot do the task."""
-    answers = _answers(client, _answer, task, sign)
+def _refuse_unfit(answers: dict[str, Any], task: Task[Any, Any, Any], sign: str) -> None:
+    """Refuse workers that see another output folder, or cannot do the task, by what they say."""
     faults = []
     for worker, answer in answers.items():
         if isinstance(answer, str):
@@ -394,7 +403,7 @@ class Cluster(Generic[T, R]):
     def threads(self) -> int:
         """How many items the cluster does at once, as of a moment ago."""
         if time.monotonic() - self._looked >= LOOK:
-            with _talking():
+            with _talking(self._client):
                 self._threads = sum(self._client.nthreads().values())
             self._looked = time.monotonic()
         return self._threads
@@ -412,7 +421,7 @@ class Cluster(Generic[T, R]):
                 # not left to __del__, in which Python swallows an interrupt
                 flights.popleft().future.release()
         finally:
-            with contextlib.suppress(*_LOST):
+            with contextlib.suppress(ClusterLost), _talking(self._client):
                 self._client.cancel([flight.future for flight in flights], force=True)
 
     def _launch(self, flights: deque[_Flight[T]], pending: Iterator[T]) -> bool:
@@ -428,7 +437,8 @@ class Cluster(Generic[T, R]):
     def _submit(self, item: T) -> Any:
         # packed, so that neither Dask nor its scheduler looks into it
         key = f"bcseg-{self._token}-{next(self._numbers)}"
-        return self._client.submit(_work, self._token, pickle.dumps(item), key=key, pure=False)
+        with _talking(self._client):
+            return self._client.submit(_work, self._token, pickle.dumps(item), key=key, pure=False)
 
     def _landed(self, flights: deque[_Flight[T]], died: Callable[[T], R]) -> R:
         """Return the result of the first item; once its workers have died, of a try on its own."""
@@ -480,5 +490,5 @@ class Cluster(Generic[T, R]):
         """Return how many workers there are; raises ClusterLost if the scheduler is gone."""
         if self._client.status != "running":
             raise _cluster_lost()
-        with _talking():
+        with _talking(self._client):
             return len(self._client.nthreads())

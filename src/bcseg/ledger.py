@@ -127,7 +127,7 @@ def _sort(name: str) -> str:
 
 def file_of(name: str) -> str:
     """Return the file that holds an item: of "book.xlsx[sheet]#12", "book.xlsx"."""
-    table = _ROW.sub("", name)
+    table = _ROW.sub("", name) if "#" in name else name
     return table.rsplit("[", 1)[0] if table != name and table.endswith("]") else table
 
 

@@ -32,7 +32,8 @@ def eroded_dilated(marked: NDArray[Any], erode_by: int, dilate_by: int) -> NDArr
     words = -(-(columns + max(erode_by, dilate_by)) // _BITS)
     # to erode is to dilate what is not set; beyond the border nothing is missing
     missing = _dilated(_inverted(_packed(marked, words), columns), erode_by)
-    bits = _dilated(_inverted(missing, columns), dilate_by).view(np.uint8)
+    found = _dilated(_inverted(missing, columns), dilate_by)
+    bits = found.astype("<u8", copy=False).view(np.uint8)
     return np.unpackbits(bits, axis=1, count=columns, bitorder="little")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,18 +196,12 @@ def decide(state: State, identity: dict[str, Any]) -> None:
         state.discarded = journal.ids()
         for record_id in state.discarded:
             journal.forget(record_id)
-    _find_gone(state)
+    settled = _settled(state)
     if state.run.prune:
         state.pruned, state.gone = state.gone, []
         for record_id in state.pruned:
             journal.forget(record_id)
-    gone = set(state.gone)
-    size_of = file_sizes(state.folder)
-    state.todo = [
-        record
-        for record_id, record in state.records.items()
-        if record_id not in gone and not _is_done(state, record, size_of)
-    ]
+    state.todo = [record for key, record in state.records.items() if key not in settled]
     state.table_hashes = _table_hashes(state)
 
 
@@ -269,17 +263,25 @@ def _clear(state: State) -> None:
         remove_tree(folder / name)
 
 
-def _find_gone(state: State) -> None:
-    """List pairs whose source is not there any more; forget other records that are not."""
+def _settled(state: State) -> set[str]:
+    """Return the records of which nothing is to be done: they are done, or their source is gone.
+
+    Lists the pairs whose source is gone; forgets other records that are not there any more.
+    """
     names = set(state.source.names())
-    for record_id in state.journal.ids():
+    size_of = file_sizes(state.folder)
+    settled = set()
+    for entry in state.journal.entries():
+        record_id = entry["id"]
         record = state.records.get(record_id)
-        entry = state.journal.get(record_id)
-        assert entry is not None
         if entry["fate"] == "written" and _is_gone(entry, record, names):
             state.gone.append(record_id)
+            settled.add(record_id)
         elif record is None:
             state.journal.forget(record_id)
+        elif _is_done(state, record, entry, size_of):
+            settled.add(record_id)
+    return settled
 
 
 def _is_gone(entry: dict[str, Any], record: Record | None, names: set[str]) -> bool:
@@ -292,9 +294,10 @@ def _is_gone(entry: dict[str, Any], record: Record | None, names: set[str]) -> b
     return len(needed - names) > len(now - {file_of(name) for name in before})
 
 
-def _is_done(state: State, record: Record, size_of: Callable[[str], int]) -> bool:
-    entry = state.journal.get(record.record_id)
-    if entry is None or entry["fate"] == "failed" or entry["key"] != key(state, record):
+def _is_done(
+    state: State, record: Record, entry: Mapping[str, Any], size_of: Callable[[str], int]
+) -> bool:
+    if entry["fate"] == "failed" or entry["key"] != key(state, record):
         return False
     if any(size_of(name) != size for name, size in entry["written"].items()):
         return False

@@ -84,7 +84,9 @@ class Points(Sequence[Point]):
         return np.array(self._coordinates, dtype).reshape(-1, 2)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Points | tuple) and tuple(self) == tuple(other)
+        if not isinstance(other, Points | tuple):
+            return NotImplemented
+        return tuple(self) == tuple(other)
 
     def __hash__(self) -> int:
         return hash(tuple(self))

@@ -194,9 +194,11 @@ def file_sizes(folder: Path) -> Callable[[str], int]:
         listed = {name: int(info["size"]) for name, info in folder.objects().items()}
         return lambda name: listed.get(name, -1)
 
+    place = str(folder)
+
     def size(name: str) -> int:
         try:
-            status = (folder / name).stat()
+            status = os.stat(f"{place}/{name}")  # noqa: PTH116  # for each file of each pair
         except OSError:
             return -1
         return status.st_size if stat.S_ISREG(status.st_mode) else -1
@@ -306,6 +308,8 @@ class Journal:
 
     def _sound_lines(self) -> Iterator[tuple[str, bytes]]:
         """Yield the id of each record and its line, sorted by id; the file is closed at the end."""
+        if not self._offsets:  # there may be no file
+            return
         with self.path.open("rb") as file:
             for record_id in self.ids():
                 file.seek(self._offsets[record_id])
