@@ -107,3 +107,10 @@ def test_the_naive_script_makes_the_same_images(bench, plan, tmp_path, dataset):
         np.testing.assert_array_equal(
             image(tmp_path / "bare"), image(tmp_path / "OpenCV and pydicom")
         )
+
+
+def test_flags_of_a_region_of_the_table_know_its_points(bench):
+    flags = importlib.import_module("score_flags")
+    few = '{"name":"polygon","all_points_x":[100,400,500,50],"all_points_y":[100,150,600,500]}'
+    assert "few_points" in flags._region_flags(few)
+    assert "few_points" not in flags._region_flags('{"name":"circle","cx":693,"cy":814,"r":64}')
