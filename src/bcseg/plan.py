@@ -201,6 +201,7 @@ def decide(state: State, identity: dict[str, Any]) -> None:
         state.pruned, state.gone = state.gone, []
         for record_id in state.pruned:
             journal.forget(record_id)
+        settled.difference_update(state.pruned)  # what is left of them in the source has its say
     state.todo = [record for key, record in state.records.items() if key not in settled]
     state.table_hashes = _table_hashes(state)
 
