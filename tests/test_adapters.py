@@ -17,7 +17,14 @@ import shapely
 from scipy.interpolate import CubicSpline
 
 from bcseg import adapters, pairs, synth
-from bcseg.adapters.base import ReadOptions, highest_birads, pathology_word, worst_pathology
+from bcseg.adapters.base import (
+    ReadOptions,
+    ending,
+    highest_birads,
+    pathology_word,
+    stem,
+    worst_pathology,
+)
 from bcseg.cli import main
 from bcseg.errors import ArchiveError, UsageError
 from bcseg.ledger import Ledger, unprocessed_items
@@ -35,6 +42,24 @@ _built: dict[str, Built] = {}
 
 
 # ------------------------------------------------------------------- shared by the test files
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a/b.c/d.DCM",
+        "x.tar.gz",
+        "noend",
+        "a.b/noend",
+        ".hidden",
+        "a/.hidden.png",
+        "..x",
+        "a b .tif ",
+    ],
+)
+def test_stem_and_ending_are_those_of_pathlib(name):
+    path = PurePosixPath(name)
+    assert (stem(name), ending(name)) == (path.stem.strip(), path.suffix.strip().lower())
 
 
 def archive(factory, dataset: str) -> Built:

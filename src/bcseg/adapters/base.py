@@ -183,7 +183,7 @@ def ending(name: str) -> str:
 
 
 def _parted(name: str) -> tuple[str, str]:
-    """Return stem and suffix as pathlib has them, which takes twenty times as long."""
+    """Return stem and suffix as pathlib has them, in a fraction of its time: indexes ask a lot."""
     last = leaf(name)
     dot = last.rfind(".")
     return (last[:dot], last[dot:]) if 0 < dot < len(last) - 1 else (last, "")

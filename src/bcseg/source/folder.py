@@ -164,7 +164,7 @@ class FolderSource:
 
 
 def _status(found: os.stat_result) -> _Status:
-    return found.st_size, found.st_mtime_ns  # of its twenty numbers, for each of many files
+    return found.st_size, found.st_mtime_ns  # the rest would take 600 bytes a file
 
 
 def _exists(path: Path) -> bool:
